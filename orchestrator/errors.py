@@ -1,0 +1,47 @@
+"""Every error that ends the command, each with its exit code; the text is written for the reader at 2 am.
+
+OrchestratorError
+├── UserError                exit 2: what was typed or written is wrong; nothing was started, no folder is left
+├── EnvironmentRefusedError  exit 3: an address, a token, a node, the store, the disk or a ledger refused
+└── InterruptedRunError      exit 130: Ctrl-C or SIGTERM; the run folder holds what was finished
+
+A cell that fails is not an error of the command: it is a `result.CellResult`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_PASSED = 0
+"""Every cell ended as expected."""
+EXIT_UNEXPECTED = 1
+"""The run reached its end and some cell did not end as expected."""
+
+
+class OrchestratorError(Exception):
+    """Base of the errors that end the command."""
+
+    exit_code: int
+
+
+class UserError(OrchestratorError):
+    """One or several mistakes in what the user typed or wrote, shown together, one line each."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        assert problems, "an error without a message helps nobody"
+        super().__init__("\n".join(problems))
+        self.problems: Sequence[str] = problems
+
+
+class EnvironmentRefusedError(OrchestratorError):
+    """The environment refused: an address, a token, a node, the store, the disk or a damaged ledger."""
+
+    exit_code = 3
+
+
+class InterruptedRunError(OrchestratorError):
+    """The user or the system asked us to stop."""
+
+    exit_code = 130

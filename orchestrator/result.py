@@ -1,0 +1,190 @@
+"""What happened, as frozen values: events of a unit, and the outcome of a cell. Serialised with msgspec, in field order.
+
+A change of a field that readers of report.json or ledger.jsonl can see raises SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Status(enum.StrEnum):
+    """What happened to a cell."""
+
+    PASSED = "passed"
+    """Every check passed on the delivered bytes."""
+    EXPORT_FAILED = "export_failed"
+    """The model could not be built, or the exporter raised."""
+    CHECK_FAILED = "check_failed"
+    """There is an artifact and a check said no."""
+    CRASHED = "crashed"
+    """The process died: a signal, an exit code, a log over its limit."""
+    TIMEOUT = "timeout"
+    """A stage passed its deadline."""
+    OOM = "oom"
+    """The process tree passed its memory limit."""
+    INFRA_ERROR = "infra_error"
+    """The machine, not the model: a lost node, a full disk, a broken store."""
+    SKIPPED = "skipped"
+    """Not run, for the reason given."""
+    UNVERIFIED = "unverified"
+    """Exported with verify=off: never published as passed."""
+
+
+class Origin(enum.StrEnum):
+    """Where a cell's outcome comes from."""
+
+    RAN = "ran"
+    CACHE = "cache"
+    RESUMED = "resumed"
+
+
+class Stage(enum.StrEnum):
+    """The stages of a cell, in order."""
+
+    BUILD = "build"
+    REFERENCE = "reference"
+    CAPTURE = "capture"
+    EMIT = "emit"
+    VERIFY = "verify"
+
+
+class CheckStatus(enum.StrEnum):
+    """The outcome of one check."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    FINDING = "finding"
+    """Something to know that does not fail the cell."""
+    NOT_APPLICABLE = "not_applicable"
+    """With the reason in the detail."""
+    ERROR = "error"
+    """It should have run and could not: fails the cell."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One named test on an artifact."""
+
+    id: str
+    """interface, structure, parity, shapes, delivery, …"""
+    status: CheckStatus
+    detail: str
+    """What a person should know, one line: what was wrong, on which input."""
+    measured: float | None = None
+    """The worst error, where the check measures one."""
+    threshold: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What was seen on the way and does not decide the verdict."""
+
+    kind: str
+    """exporter_warning, stray_process, constant_output, …"""
+    message: str
+    source: str | None = None
+    """Line of the model, `package/file.py:12`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellError:
+    """Why a cell has no verdict on an artifact, as text."""
+
+    stage: Stage
+    kind: str
+    """Class of the exception, or untrusted, signal, exit_code, log_limit, deadline, memory, disk_full, …"""
+    message: str
+    """One line."""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileRef:
+    """A file by content; its bytes are in the store under the digest."""
+
+    name: str
+    """As it is called beside the artifact, no folder."""
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValueInfo:
+    """An input or output as the artifact declares it."""
+
+    name: str
+    dtype: str
+    """Name as in torch."""
+    shape: tuple[int | str | None, ...]
+    """A string is a symbolic dimension, None an unnamed one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifact:
+    """One ONNX graph and its external data."""
+
+    files: tuple[FileRef, ...]
+    """The graph first."""
+    opset: int
+    """Of the default domain, read from the file."""
+    ir_version: int
+    op_counts: Mapping[str, int]
+    """Per operator type, subgraphs included; operators of other domains as domain::type."""
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    made_from: str
+    """exported, fed_back or stamped: see exporters.base.Emission."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes for file in self.files)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellResult:
+    """The outcome of one cell."""
+
+    cell: str
+    """Identifier."""
+    status: Status
+    reason: str
+    """One line for a person; empty if passed."""
+    origin: Origin = Origin.RAN
+    attempts: int = 1
+    checks: tuple[Check, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    error: CellError | None = None
+    artifact: Artifact | None = None
+    attachments: tuple[FileRef, ...] = ()
+    """export.log, sources.json and the files of test_data_set_0 (named `test_data_set_0/input_0.pb`), all in the store."""
+    durations: Mapping[str, float] = field(default_factory=dict)
+    """Seconds per stage, and `total`; stages that a unit shares are given whole to each of its cells."""
+
+
+class StageStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A unit begins a stage."""
+
+    unit: str
+    cell: str | None
+    """None: the stage works for all cells of the unit that have no verdict yet."""
+    stage: Stage
+
+
+class CellFinished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A cell has its outcome."""
+
+    result: CellResult
+
+
+# Structs and not dataclasses because msgspec tells the members of a union apart by a tag, which dataclasses cannot carry.
+Event = StageStarted | CellFinished
+"""What a unit streams while it works."""
