@@ -3,6 +3,7 @@
 OrchestratorError
 ├── UserError                exit 2: what was typed or written is wrong; nothing was started, no folder is left
 ├── EnvironmentRefusedError  exit 3: an address, a token, a node, the store, the disk or a ledger refused
+│   └── StorageError         of the disk: full, read-only, failing, or holding other bytes than were written
 └── InterruptedRunError      exit 130: Ctrl-C or SIGTERM; the run folder holds what was finished
 
 A cell that fails is not an error of the command: it is a `result.CellResult`.
@@ -11,6 +12,7 @@ A cell that fails is not an error of the command: it is a `result.CellResult`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 EXIT_PASSED = 0
 """Every cell ended as expected."""
@@ -39,6 +41,14 @@ class EnvironmentRefusedError(OrchestratorError):
     """The environment refused: an address, a token, a node, the store, the disk or a damaged ledger."""
 
     exit_code = 3
+
+
+class StorageError(EnvironmentRefusedError):
+    """A disk refused or lied; in a unit it makes the cell an infra_error of this kind, in the driver it ends the run."""
+
+    def __init__(self, kind: Literal["disk_full", "read_only", "io", "missing", "corrupt"], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class InterruptedRunError(OrchestratorError):
