@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -14,7 +15,7 @@ import torchvision
 name, folder, sizes = sys.argv[1], sys.argv[2], [int(size) for size in sys.argv[3].split(",")]
 torch.manual_seed(0)
 model = getattr(torchvision.models, name)(weights=None).eval()
-path = os.path.join(folder, f"{name}.onnx")
+path = str(Path(folder) / f"{name}.onnx")
 batch = torch.export.Dim("batch", min=1, max=16)
 example = torch.randn(sizes[0], 3, 224, 224)
 torch.onnx.export(
