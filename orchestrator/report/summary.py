@@ -1,0 +1,224 @@
+"""The report of a run as a value: a pure function of its plan and its ledger.
+
+Field order is the order in report.json; `report.schema.json` describes the same fields for other readers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator import layout
+from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED
+from orchestrator.report.expected import judge
+from orchestrator.result import (
+    SCHEMA_VERSION,
+    CellFinished,
+    CellResult,
+    Check,
+    Finding,
+    Origin,
+    Stage,
+    Status,
+    ValueInfo,
+)
+from orchestrator.spec import Cell, Plan, Unit
+from orchestrator.store.ledger import Record, RunFinished, RunStarted, RunStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunReport:
+    """The run as a whole."""
+
+    run_id: str
+    started: str
+    """ISO 8601, UTC."""
+    finished: str | None
+    """None as long as no end is on record."""
+    status: RunStatus
+    exit_code: int | None
+    command: tuple[str, ...]
+    versions: Mapping[str, str]
+    host: Mapping[str, str | int | float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactReport:
+    """A cell's ONNX graph."""
+
+    path: str | None
+    """Relative to the run folder; None if it passed and another target's cell condemned or replaced it."""
+    sha256: str
+    """Of the graph; its external data are named by their own digest."""
+    bytes: int
+    """Of the graph and its external data."""
+    op_counts: Mapping[str, int]
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorReport:
+    """Why a cell has no verdict on an artifact."""
+
+    stage: Stage
+    kind: str
+    message: str
+    log: str | None
+    """Path of the cell's export.log, relative to the run folder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellReport:
+    """One cell: every planned one has a row."""
+
+    id: str
+    model: str
+    exporter: str
+    opset: int
+    opset_actual: int | None
+    """Of the file; None if there is none."""
+    dtype: str
+    target: str
+    status: Status
+    origin: Origin
+    expected: bool
+    reason: str
+    """One line for a person; empty if passed."""
+    attempts: int
+    durations: Mapping[str, float]
+    """Seconds per stage, and `total`."""
+    artifact: ArtifactReport | None
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+    error: ErrorReport | None
+    export_key: str | None = None
+    verify_key: str | None = None
+    why_exported: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """All of report.json."""
+
+    schema_version: int
+    run: RunReport
+    counts: Mapping[Status, int]
+    """Cells per status, zeros included."""
+    cells: tuple[CellReport, ...]
+    """In plan order."""
+
+
+def summarise(plan: Plan, records: Sequence[Record]) -> Report:
+    """Make the report of a run, finished or not.
+
+    Args:
+        plan: What was to be done.
+        records: The ledger; its first record is a RunStarted.
+    """
+    run = _run(records)
+    results = {record.result.cell: record.result for record in records if isinstance(record, CellFinished)}
+    delivered = _delivered(plan, results)
+    cells = tuple(_row(unit, cell, results.get(cell.id), delivered, run) for unit in plan.units for cell in unit.cells)
+    counts = {status: sum(cell.status is status for cell in cells) for status in Status}
+    return Report(schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells)
+
+
+def unexpected(report: Report) -> list[CellReport]:
+    """The cells that did not end as expected."""
+    return [cell for cell in report.cells if not cell.expected]
+
+
+def exit_code(report: Report) -> int:
+    """Exit code of a run that reached its end: 0 if every cell ended as expected, else 1."""
+    return EXIT_UNEXPECTED if unexpected(report) else EXIT_PASSED
+
+
+def _run(records: Sequence[Record]) -> RunReport:
+    started = next(record for record in records if isinstance(record, RunStarted))
+    end = next((record for record in reversed(records) if isinstance(record, RunFinished)), None)
+    return RunReport(
+        run_id=started.run_id,
+        started=started.time,
+        finished=end.time if end else None,
+        status=end.status if end else RunStatus.RUNNING,
+        exit_code=end.exit_code if end else None,
+        command=started.command,
+        versions=started.versions,
+        host=started.host,
+    )
+
+
+def _delivered(plan: Plan, results: Mapping[str, CellResult]) -> dict[str, str | None]:
+    """The digest of the graph that is delivered under each path; the order of the outcomes decides, as it did in the run."""
+    paths = {cell.id: str(layout.graph_path(unit, cell)) for unit in plan.units for cell in unit.cells}
+    votes: dict[str, list[layout.Vote]] = defaultdict(list)
+    for cell, result in results.items():
+        if vote := layout.vote(result):
+            votes[paths[cell]].append(vote)
+    return {path: layout.elected(cast) for path, cast in votes.items()}
+
+
+def _row(unit: Unit, cell: Cell, result: CellResult | None, delivered: Mapping[str, str | None], run: RunReport) -> CellReport:
+    outcome = result or _absent(cell, run.status)
+    verdict = judge(cell.id, outcome.status, unit.model.known_issues, today=run.started[:10])
+    return CellReport(
+        id=cell.id,
+        model=unit.model.name,
+        exporter=unit.exporter.name,
+        opset=cell.opset,
+        opset_actual=outcome.artifact.opset if outcome.artifact else None,
+        dtype=unit.dtype,
+        target=cell.target.name,
+        status=outcome.status,
+        origin=outcome.origin,
+        expected=verdict.expected and (result is not None or cell.skip is not None),
+        reason=outcome.reason,
+        attempts=outcome.attempts,
+        durations=outcome.durations,
+        artifact=_artifact(unit, cell, outcome, delivered),
+        checks=outcome.checks,
+        findings=(*verdict.findings, *outcome.findings),
+        error=_error(outcome),
+    )
+
+
+def _absent(cell: Cell, status: RunStatus) -> CellResult:
+    """The outcome of a cell that the ledger does not know: the plan left it out, or the run ended before it."""
+    reason = cell.skip or ("it has no outcome yet" if status is RunStatus.RUNNING else "the run ended before it was done")
+    return CellResult(cell=cell.id, status=Status.SKIPPED, reason=reason, attempts=0)
+
+
+def _artifact(unit: Unit, cell: Cell, result: CellResult, delivered: Mapping[str, str | None]) -> ArtifactReport | None:
+    if result.artifact is None:
+        return None
+    graph, path = result.artifact.files[0], layout.graph_path(unit, cell)
+    if result.status is not Status.PASSED:
+        place: str | None = str(layout.withheld_path(result))
+    else:
+        place = str(path) if delivered[str(path)] == graph.sha256 else None
+    return ArtifactReport(
+        path=place,
+        sha256=graph.sha256,
+        bytes=result.artifact.bytes,
+        op_counts=result.artifact.op_counts,
+        inputs=result.artifact.inputs,
+        outputs=result.artifact.outputs,
+    )
+
+
+def _error(result: CellResult) -> ErrorReport | None:
+    if result.error is None:
+        return None
+    return ErrorReport(
+        stage=result.error.stage,
+        kind=result.error.kind,
+        message=result.error.message,
+        log=_log(result),
+    )
+
+
+def _log(result: CellResult) -> str | None:
+    logged = any(file.name == layout.EXPORT_LOG for file in result.attachments)
+    return str(layout.cell_folder(result.cell) / layout.EXPORT_LOG) if logged else None
