@@ -1,0 +1,255 @@
+"""The sweeper that turns one command line into one batch: it composes once for each distinct choice of groups.
+
+Swept values are not composed: they go to `orchestrator.config.load` as they are. Nothing is launched, no folder is made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigSource
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from orchestrator.config import AXES, RUN_KEYS, Assignment, Batch, Composition, explain
+from orchestrator.errors import UserError
+from orchestrator.names import suggestion
+
+# No dataclasses in this module: Hydra runs plugins before they are in sys.modules, where dataclasses would look.
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="orchestrator",
+    node={"_target_": "hydra_plugins.orchestrator_sweeper.OrchestratorSweeper"},
+    provider="orchestrator",
+)
+
+
+class OrchestratorSweeper(Sweeper):
+    """Gives the task function the means to compose.
+
+    Hydra itself has composed the primary config only, see `orchestrator.__main__`: the overrides of the user come from there.
+    """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keeps what `sweep` needs."""
+        self._loader, self._task, self._primary = hydra_context.config_loader, task_function, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Calls the task function, once, with `Composer.batch` to turn overrides into a batch."""
+        assert not arguments, "the overrides were meant to come with the task function"
+        self._task(Composer(self._loader, self._primary))
+
+
+class _Choice(NamedTuple):
+    """The options of a group that are wanted."""
+
+    group: str
+    options: tuple[str, ...]
+    swept: bool
+
+    @property
+    def names_cells(self) -> bool:
+        """Whether the option becomes part of a cell's identifier."""
+        return self.swept and self.group not in AXES
+
+
+class Composer:
+    """Composes what a user asked for."""
+
+    def __init__(self, loader: ConfigLoader, primary: DictConfig) -> None:
+        self._loader = loader
+        self.primary = primary
+        """The primary config as Hydra composed it, with Hydra's own node."""
+        self._problems: list[str] = []
+        self._known: dict[str, list[str]] = {}
+
+    def batch(self, typed: Sequence[str]) -> Batch:
+        """Reads the overrides and composes each distinct choice of groups.
+
+        Args:
+            typed: The overrides of the command line that are not Hydra's own.
+
+        Raises:
+            UserError: All mistakes that were found, one line each.
+        """
+        self._check_primary()
+        self._check_shadows()
+        overrides = self._parsed(typed)
+        choices = [choice for o in overrides if self._is_group(o) and (choice := self._choice(o)) is not None]
+        deletions = [o.input_line or "" for o in overrides if o.is_delete()]
+        assignments = [self._assignment(o) for o in overrides if not o.is_delete() and not self._is_group(o)]
+        self._check_model_or_fleet(overrides)
+        self._raise_problems()
+        compositions = [*self._compositions(choices, deletions)]
+        self._raise_problems()
+        return Batch(
+            overrides=tuple(typed),
+            compositions=compositions,
+            assignments=assignments,
+            runs=self.primary.hydra.sweep.dir,
+            trusted=self._trusted(),
+            exporters=self._options("exporter"),
+        )
+
+    def _raise_problems(self) -> None:
+        if self._problems:
+            raise UserError(*dict.fromkeys(self._problems))
+
+    # What must hold before anything is composed
+
+    def _check_primary(self) -> None:
+        name = self.primary.hydra.job.config_name
+        launcher = self.primary.hydra.runtime.choices["hydra/launcher"]
+        if launcher != "basic":
+            raise UserError(f"hydra/launcher={launcher}: the orchestrator places its work itself and takes no launcher")
+        if missing := sorted({"exporter", "target", "verify", "cluster"} - self.primary.keys()):
+            raise UserError(f"config {name}: lacks {', '.join(missing)}; begin it with defaults: [config, _self_]")
+
+    def _check_shadows(self) -> None:
+        """Refuses a user's file that has the name of one of ours: Hydra would silently take ours."""
+        ours, *theirs = (folder for _, folder in sorted(self._folders(), key=lambda pair: pair[0] != "main"))
+        for folder in theirs:
+            for file in sorted(folder.rglob("*.yaml")):
+                if (ours / file.relative_to(folder)).exists():
+                    self._problems.append(f"{file}: has the name of a file of the orchestrator's own; rename it")
+        self._raise_problems()
+
+    def _folders(self) -> Iterator[tuple[str, Path]]:
+        """Provider and path of each folder of configs on disk."""
+        for source in self._loader.get_sources():
+            if source.scheme() == "file":
+                yield source.provider, Path(source.path)
+
+    # From overrides to choices and assignments
+
+    def _parsed(self, typed: Sequence[str]) -> list[Override]:
+        """The overrides that could be parsed, each key once."""
+        parser = OverridesParser.create(config_loader=self._loader)
+        found: dict[str, Override] = {}
+        for text in typed:
+            try:
+                (override,) = parser.parse_overrides([text])
+            except HydraException as error:
+                self._problems.append(f"{text}: cannot be read as key=value{_reason(error)}")
+                continue
+            if override.key_or_group in found:
+                self._problems.append(f"{text}: {override.key_or_group} is given twice")
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                self._problems.append(f"{text}: an interval has no values to sweep over; use range, choice or a list")
+            found[override.key_or_group] = override
+        return [o for o in found.values() if not o.is_sweep_override() or o.is_discrete_sweep()]
+
+    def _is_group(self, override: Override) -> bool:
+        chosen_by_name = not override.is_delete() and not isinstance(override.value(), dict)
+        return chosen_by_name and bool(self._options(override.key_or_group))
+
+    def _options(self, group: str) -> list[str]:
+        if group not in self._known:
+            self._known[group] = self._loader.get_group_options(group, ObjectType.CONFIG)
+        return self._known[group]
+
+    def _choice(self, override: Override) -> _Choice | None:
+        """The choice, or None with its mistakes added to the problems."""
+        group, typed = override.key_or_group, str(override.input_line)
+        expected = self._prefix(group)
+        options = tuple(map(str, _values(override)))
+        count = len(self._problems)
+        if override.package is not None or override.get_key_element() != f"{expected}{group}":
+            self._problems.append(f"{typed}: write {expected}{group}={override.get_value_string()}")
+        if not options:
+            self._problems.append(f"{typed}: matches none{suggestion('', self._options(group))}")
+        if override.is_sweep_override() and group in RUN_KEYS:
+            self._problems.append(f"{typed}: {group} holds for the run as a whole and cannot be swept")
+        for unknown in sorted({*options} - {*self._options(group)}):
+            self._problems.append(f"{typed}: there is no {group} '{unknown}'{suggestion(unknown, self._options(group))}")
+        if len(self._problems) > count:
+            return None
+        return _Choice(group, options, override.is_sweep_override())
+
+    def _assignment(self, override: Override) -> Assignment:
+        values = _values(override)
+        if not values:
+            self._problems.append(f"{override.input_line}: is a sweep over nothing")
+        return Assignment(
+            typed=str(override.input_line),
+            prefix="++" if override.is_force_add() else "+" if override.is_add() else "",
+            key=override.key_or_group,
+            values=values,
+            swept=override.is_sweep_override(),
+        )
+
+    def _check_model_or_fleet(self, overrides: Sequence[Override]) -> None:
+        given = {o.key_or_group for o in overrides if o.key_or_group == "fleet" or self._is_group(o)} & {"model", "fleet"}
+        if given == {"model", "fleet"}:
+            self._problems.append("+model and +fleet: give one of them; a fleet names its models itself")
+        elif not given and not self._problems:
+            self._problems.append(f"nothing to export: choose a model, +model=NAME{suggestion('', self._options('model'))}")
+        elif "fleet" in given and not self._options("fleet"):
+            self._problems.append("+fleet: there is no fleet in conf or --config-dir; list models instead: +model=a,b")
+
+    # Composing
+
+    def _compositions(self, choices: Sequence[_Choice], deletions: Sequence[str]) -> Iterator[Composition]:
+        for options in itertools.product(*(choice.options for choice in choices)):
+            chosen = dict(zip((choice.group for choice in choices), options, strict=True))
+            selectors = [f"{self._prefix(group)}{group}={option}" for group, option in chosen.items()]
+            try:
+                config = self._loader.load_sweep_config(self.primary, [*selectors, *deletions])
+            except Exception as error:  # whatever Hydra raises while it reads what the user wrote
+                self._problems.append(explain(error, self._where(error, " ".join(selectors))))
+                continue
+            swept = tuple((c.group, chosen[c.group]) for c in choices if c.names_cells)
+            yield Composition(config=config, model_file=self._file(f"model/{chosen['model']}"), swept=swept)
+
+    def _prefix(self, group: str) -> str:
+        """A group that the defaults list does not hold is added to it."""
+        return "" if group in self.primary.hydra.runtime.choices else "+"
+
+    def _where(self, error: Exception, otherwise: str) -> str:
+        """The file that Hydra says it was at."""
+        named = re.match(r"In '(.+?)': .* raised while composing", str(error))
+        return str(self._file(named[1])) if named else otherwise
+
+    def _file(self, name: str) -> Path:
+        """The YAML file of `group/option`."""
+        return next(path for _, folder in self._folders() if (path := folder / f"{name}.yaml").exists())
+
+    def _trusted(self) -> list[str]:
+        """What the primary config's own file says under trust."""
+        name = self.primary.hydra.job.config_name
+        source: ConfigSource = next(s for s in self._loader.get_sources() if s.is_config(name))
+        node = OmegaConf.select(source.load_config(name).config, "trust")
+        return [] if node is None else cast(list[str], OmegaConf.to_container(node, resolve=False))
+
+
+def _reason(error: HydraException) -> str:
+    """What the parser says, without the override, which is told anyway, and the link."""
+    lines = [line for line in str(error).splitlines() if not line.startswith(("Error parsing", "Lexer", "See "))]
+    return f"; {lines[0]}" if lines and lines[0].strip(" ^") else ""
+
+
+def _values(override: Override) -> tuple[Any, ...]:
+    """The values of an override, one if it is no sweep."""
+    return tuple(map(_plain, override.sweep_iterator())) if override.is_sweep_override() else (override.value(),)
+
+
+def _plain(value: Any) -> Any:
+    """The value without Hydra's mark on texts that were quoted."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,177 @@
+"""The command line, a table of contents: what was typed → Hydra → specs → the run → an exit code.
+
+What a run does is `orchestrator.commands.run`; what the configuration means is `orchestrator.config`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orchestrator
+from orchestrator.errors import InterruptedRunError, OrchestratorError, UserError
+
+if TYPE_CHECKING:
+    from hydra_plugins.orchestrator_sweeper import Composer
+    from orchestrator.spec import RunSpec
+
+HYDRA_KEYS = ("hydra.sweep.dir", "hydra.searchpath")
+"""What of Hydra's own configuration has an effect here: the folder of the runs, and where configs are looked for."""
+
+
+def main() -> int:
+    """Does what the command line says.
+
+    Returns:
+        The exit code, see `orchestrator.errors`.
+    """
+    try:
+        return _do(sys.argv[1:])
+    except OrchestratorError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return InterruptedRunError.exit_code
+
+
+def _do(typed: Sequence[str]) -> int:
+    if "--version" in typed:
+        sys.stdout.write(f"{orchestrator.__version__}\n")
+        return 0
+    arguments = _parse(typed)
+    if arguments.help or arguments.hydra_help:
+        _start_hydra([text for text in typed if text not in arguments.overrides], _nothing)
+        return 0
+    if arguments.cfg or arguments.info or arguments.shell_completion:
+        _start_hydra(typed, _nothing)
+        return 0
+    order = _read(arguments)
+    from orchestrator.commands.run import run
+
+    return run(order.spec, order.configs)
+
+
+def _parse(typed: Sequence[str]) -> argparse.Namespace:
+    """Hydra's own flags, and the overrides, which may stand anywhere between them."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.prog = "python -m orchestrator"
+    return parser.parse_intermixed_args(typed)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What the user asked for, accepted."""
+
+    spec: RunSpec
+    configs: Mapping[str, str]
+    """YAML for `.hydra/`, by file name."""
+
+
+def _read(arguments: argparse.Namespace) -> _Order:
+    """The specs, or a UserError: whatever Hydra raises here is about what was typed or written."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    from orchestrator.config import explain, hydra_files, load
+
+    _refuse_what_has_no_effect(arguments)
+    ours = [override for override in arguments.overrides if not _is_hydras(override)]
+    orders: list[_Order] = []
+
+    def accept(composer: Composer) -> None:
+        batch = composer.batch(ours)
+        orders.append(_Order(load(batch), hydra_files(batch, composer.primary)))
+
+    try:
+        with _exceptions_come_through():
+            _start_hydra([*_hydra_arguments(arguments)], accept)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        if "HYDRA_FULL_ERROR" in os.environ:
+            raise
+        raise UserError(explain(error, "the configuration")) from error
+    (order,) = orders
+    return order
+
+
+def _refuse_what_has_no_effect(arguments: argparse.Namespace) -> None:
+    problems = [f"--{flag.replace('_', '-')}: has no effect on an export" for flag in _NO_EFFECT if getattr(arguments, flag)]
+    for override in filter(_is_hydras, arguments.overrides):
+        if _key(override) not in HYDRA_KEYS:
+            reason = "the orchestrator has its own sweeper and launcher, and every run is a batch"
+            problems.append(f"{override}: {reason}; of Hydra's keys only {' and '.join(HYDRA_KEYS)} have an effect")
+    if problems:
+        raise UserError(*problems)
+
+
+_NO_EFFECT = ("experimental_rerun", "package", "resolve")
+"""Flags of Hydra that belong to others of its commands."""
+
+
+def _is_hydras(override: str) -> bool:
+    return re.match(r"hydra([./=]|$)", _key(override)) is not None
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _hydra_arguments(arguments: argparse.Namespace) -> Iterator[str]:
+    """What Hydra itself gets to see: where configs are, and its own keys.
+
+    Our overrides go around it. In its first pass it would refuse keys of groups that are swept, and it would let a model's file
+    configure callbacks and logging, which run code, before anyone could look at it.
+    """
+    for flag in ("config_dir", "config_name", "config_path"):
+        if value := getattr(arguments, flag):
+            yield f"--{flag.replace('_', '-')}={value}"
+    yield from ("--multirun", "hydra/sweeper=orchestrator")
+    yield from filter(_is_hydras, arguments.overrides)
+
+
+def _start_hydra(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
+    import hydra
+
+    from orchestrator.config import register
+
+    register()
+    sys.argv[1:] = arguments
+    hydra.main(config_path=str(_conf_folder()), config_name="config", version_base="1.3")(task)()
+
+
+def _nothing(_: Any) -> None:
+    """The task of those of Hydra's commands that have none."""
+
+
+def _conf_folder() -> Path:
+    """Beside the package in the source tree, inside it in a wheel."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+@contextmanager
+def _exceptions_come_through() -> Iterator[None]:
+    """Hydra prints what it catches and exits with 1, unless it is told to raise; the user's own wish stays as it is."""
+    wish = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if wish is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = wish
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,530 @@
+"""The mutable Hydra schema, and `load`, which turns what Hydra composed into frozen specs: the only reader of DictConfig.
+
+What a model declares is judged in `declaration`; identifiers, units and skips are `plan`'s.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, cast
+
+import onnx.defs
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from orchestrator.declaration import FLOATS, Surroundings, read_model
+from orchestrator.errors import UserError
+from orchestrator.names import NAME_RULE, is_name, suggestion
+from orchestrator.spec import (
+    CellRequest,
+    ClusterSpec,
+    ExporterSpec,
+    Limits,
+    ModelSpec,
+    RunSettings,
+    RunSpec,
+    Target,
+    VerifyLevel,
+    VerifySpec,
+)
+
+SCHEMA = "schema"
+"""Name under which `conf/config.yaml` finds the schema in its defaults list."""
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
+RUN_KEYS = ("cluster", "store", "trust", "require_targets")
+"""Keys that hold for the run as a whole; all others may differ from cell to cell."""
+AXES = ("model", "exporter", "opset", "dtype", "target")
+"""Keys that have a place of their own in a cell's identifier."""
+
+
+_Value = TypeVar("_Value")
+_REFUSED: Final = object()
+
+
+# The schema. Optional fields without a default are required: their absence is told with all other mistakes, not by OmegaConf.
+
+
+@dataclass
+class DimConfig:
+    """A dynamic dimension of a model."""
+
+    min: int = 1
+    max: int | None = None
+
+
+@dataclass
+class InputConfig:
+    """One input of a model."""
+
+    name: str | None = None
+    shape: list[Any] = field(default_factory=list)
+    dtype: str = "float32"
+    range: list[float] | None = None
+    generator: str | None = None
+    keyword: bool = False
+
+
+@dataclass
+class WeightsConfig:
+    """Where a model's weights come from."""
+
+    seed: int | None = None
+    file: str | None = None
+    package: str | None = None
+    sha256: str | None = None
+    key: str | None = None
+    prefix: str = ""
+    strict: bool = True
+
+
+@dataclass
+class KnownIssueConfig:
+    """A cell that is known not to pass."""
+
+    cells: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    owner: str | None = None
+    expires: str | None = None
+
+
+@dataclass
+class ModelConfig:
+    """A file of the group model."""
+
+    name: str | None = None
+    build: dict[str, Any] = field(default_factory=dict)
+    weights: WeightsConfig | None = None
+    mode: str = "eval"
+    dims: dict[str, DimConfig] = field(default_factory=dict)
+    inputs: list[InputConfig] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+    select: list[str] = field(default_factory=list)
+    cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    known_issues: list[KnownIssueConfig] = field(default_factory=list)
+    exporter_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class TargetConfig:
+    """A file of the group target."""
+
+    name: str = ""
+    device: str = ""
+    provider: str = ""
+
+
+@dataclass
+class VerifyConfig:
+    """A file of the group verify."""
+
+    level: str = ""
+    seed: int = 0
+    k: float = 8.0
+
+
+@dataclass
+class LimitsConfig:
+    """What a cell may use."""
+
+    seconds: float = 600.0
+    memory: int | str = "8GiB"
+    log: int | str = "16MiB"
+
+
+@dataclass
+class ClusterConfig:
+    """A file of the group cluster."""
+
+    kind: str = ""
+    workers: int | None = None
+    threads_per_worker: int = 1
+
+
+@dataclass
+class StoreConfig:
+    """Where results are kept."""
+
+    path: str | None = None
+
+
+@dataclass
+class Config:
+    """The whole configuration. An exporter's options are as open as its YAML file; each has the type of its default there."""
+
+    model: ModelConfig | None = None
+    exporter: dict[str, Any] = field(default_factory=dict)
+    opset: int = 20
+    dtype: str = "float32"
+    target: TargetConfig = field(default_factory=TargetConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    trust: list[str] = field(default_factory=list)
+    require_targets: bool = False
+
+
+def register() -> None:
+    """Makes the schema known to Hydra, before it composes anything."""
+    ConfigStore.instance().store(name=SCHEMA, node=Config, provider="orchestrator")
+
+
+# What the sweeper hands over.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A value of the command line: `key=value`, `key=value,value`, with `+` or `++` before it."""
+
+    typed: str
+    """As the user wrote it, for messages."""
+    prefix: str
+    """Empty, `+` or `++`, with the meaning that Hydra gives them."""
+    key: str
+    values: tuple[Any, ...]
+    swept: bool
+    """Written as a sweep, if only of one value."""
+
+    @property
+    def head(self) -> str:
+        """The top-level key."""
+        return self.key.partition(".")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """What Hydra composed for one choice of groups, before the assignments."""
+
+    config: DictConfig
+    model_file: Path
+    """The YAML file of the chosen model."""
+    swept: tuple[tuple[str, str], ...]
+    """Swept groups that are no axis, with the option that holds here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One command line, read and composed."""
+
+    overrides: tuple[str, ...]
+    """As typed."""
+    compositions: Sequence[Composition]
+    """One for each distinct choice of groups, in the order of the cells."""
+    assignments: Sequence[Assignment]
+    runs: str
+    """The folder of the run folders, relative to the working folder."""
+    trusted: Sequence[str]
+    """What the primary config itself says under trust, interpolations unresolved."""
+    exporters: Sequence[str]
+    """Options of the group exporter."""
+
+
+def load(batch: Batch) -> RunSpec:
+    """Turns what Hydra composed into specs: the product of compositions and swept values, each value judged once.
+
+    Raises:
+        UserError: All mistakes that were found in the configuration, one line each.
+    """
+    problems: list[str] = []
+    requests: list[CellRequest] = []
+    for composition in batch.compositions:
+        requests += _Cells(batch, composition, problems).requests()
+    settings = _attempt(lambda: _settings(batch), "the configuration", problems)
+    if problems or settings is None:
+        raise UserError(*dict.fromkeys(problems))
+    return RunSpec(settings=settings, requests=tuple(requests))
+
+
+def hydra_files(batch: Batch, primary: DictConfig) -> dict[str, str]:
+    """What Hydra would have written into `.hydra/`, as YAML by file name; `config.yaml` is the first cell's.
+
+    Args:
+        batch: The command line, loaded.
+        primary: The primary config, with Hydra's own node.
+    """
+    config = copy.deepcopy(batch.compositions[0].config)
+    for assignment in batch.assignments:
+        _assign(config, assignment, assignment.values[0])
+    about_help = ("help", "hydra_help")
+    hydra_node = {key: value for key, value in primary.hydra.items_ex(resolve=False) if key not in about_help}
+    return {
+        "config.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra_node})),
+        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(list(batch.overrides))),
+    }
+
+
+def explain(error: Exception, where: str) -> str:
+    """What Hydra or OmegaConf complains about, as one line for a person.
+
+    Args:
+        error: What was raised while a config was composed, changed or resolved.
+        where: The file or override that it is about, said first.
+    """
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return f"{where}: there is no {group} '{option}'{suggestion(option, error.options)}"
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
+        return explain(cause, where)
+    if isinstance(error, ConfigAttributeError | ConfigKeyError) and isinstance(error.parent_node, DictConfig):
+        known = (str(key) for key in error.parent_node if key != "hydra")
+        return f"{where}: unknown key '{error.key}'{suggestion(str(error.key), known)}"
+    if isinstance(error, RecursionError):
+        return f"{where}: the file contains itself"
+    key = getattr(error, "full_key", None) or ""
+    return f"{where}: {key}: {_first_line(error)}" if key and not where.startswith(key) else f"{where}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    """The message without the lines on types that OmegaConf adds."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = itertools.takewhile(lambda line: not line.startswith("full_key:"), filter(None, lines))
+    return " ".join(kept) or type(error).__name__
+
+
+def _attempt(read: Callable[[], _Value], where: str, problems: list[str]) -> _Value | None:
+    """What was read, or None with the mistakes added to the problems."""
+    try:
+        return read()
+    except UserError as error:
+        problems.extend(error.problems)
+    except OmegaConfBaseException as error:
+        problems.append(explain(error, where))
+    return None
+
+
+def _assign(config: DictConfig, assignment: Assignment, value: Any) -> None:
+    # A mapping was merged with the one in the files when it was judged; it replaces what an earlier swept value left.
+    OmegaConf.update(config, assignment.key, value, merge=False, force_add=bool(assignment.prefix))
+
+
+class _Cells:
+    """The cells of one composition: the product of the swept values over it."""
+
+    def __init__(self, batch: Batch, composition: Composition, problems: list[str]) -> None:
+        self._batch, self._problems = batch, problems
+        self._config, self._file, self._swept_groups = composition.config, composition.model_file, composition.swept
+        self._exporter_defaults = cast(dict[str, Any], OmegaConf.to_container(self._config.exporter, resolve=False))
+        self._assignments: list[Assignment] = []
+        self._sections: dict[tuple[object, ...], Any] = {}
+        self._trust: tuple[str, ...] = ()
+        self._linked = False
+
+    def requests(self) -> Iterator[CellRequest]:
+        """All cells; none if a value of the command line does not fit the schema."""
+        self._assignments = [judged for a in self._batch.assignments if (judged := self._judged(a)) is not None]
+        if len(self._assignments) < len(self._batch.assignments):
+            return
+        self._linked = self._interpolates()
+        self._trust = _attempt(lambda: _trust(self._batch, self._config), "trust", self._problems) or ()
+        for chosen in itertools.product(*(range(len(a.values)) for a in self._assignments)):
+            sections = {name: self._section(name, chosen) for name in _READERS}
+            if None not in sections.values():
+                yield CellRequest(**sections, swept=self._swept(chosen))
+
+    def _swept(self, chosen: tuple[int, ...]) -> tuple[tuple[str, str], ...]:
+        named = [(a, i) for a, i in zip(self._assignments, chosen, strict=True) if a.swept and a.key not in AXES]
+        return (*self._swept_groups, *((a.key, _text(a.values[i])) for a, i in named))
+
+    # Judging values once
+
+    def _judged(self, assignment: Assignment) -> Assignment | None:
+        """The assignment with its values as they are in the end, or None with its mistakes added to the problems."""
+        if assignment.prefix == "+" and OmegaConf.select(self._config, assignment.key, default=None) is not None:
+            self._problems.append(f"{assignment.typed}: there is a {assignment.key} already; leave out the +")
+            return None
+        values = [self._judged_value(assignment, value) for value in assignment.values]
+        return None if _REFUSED in values else replace(assignment, values=tuple(values))
+
+    def _judged_value(self, assignment: Assignment, value: Any) -> Any:
+        option = assignment.key.removeprefix("exporter.")
+        default = self._exporter_defaults.get(option)
+        if option != assignment.key and not assignment.prefix and not _fits(value, default):
+            self._problems.append(f"{assignment.typed}: {value!r} is not of the type of the default, {default!r}")
+            return _REFUSED
+        try:
+            if not isinstance(value, dict):
+                _assign(self._config, assignment, value)
+                return value
+            draft = copy.deepcopy(self._config)
+            OmegaConf.update(draft, assignment.key, value, merge=True, force_add=bool(assignment.prefix))
+            return OmegaConf.to_container(OmegaConf.select(draft, assignment.key), resolve=False)
+        except OmegaConfBaseException as error:
+            self._problems.append(explain(error, assignment.typed))
+            return _REFUSED
+
+    def _interpolates(self) -> bool:
+        """Whether a section may refer to another; then all are read again for each combination of swept values."""
+        config = OmegaConf.masked_copy(self._config, [str(key) for key in self._config if key != "hydra"])
+        return "${" in repr([OmegaConf.to_container(config, resolve=False), [a.values for a in self._assignments]])
+
+    # Reading sections, each once for the swept values that it depends on
+
+    def _section(self, name: str, chosen: tuple[int, ...]) -> Any:
+        heads = ("model", "exporter") if name == "exporter" else (name,)
+        depends = tuple(i for a, i in zip(self._assignments, chosen, strict=True) if self._linked or a.head in heads)
+        key = (name, depends)
+        if key not in self._sections:
+            self._assign(chosen, "model" if name == "exporter" else name)
+            where = str(self._file) if name == "model" else name
+            self._sections[key] = _attempt(lambda: _READERS[name](self, chosen), where, self._problems)
+        return self._sections[key]
+
+    def _assign(self, chosen: tuple[int, ...], head: str) -> None:
+        for assignment, i in zip(self._assignments, chosen, strict=True):
+            if self._linked or assignment.head == head:
+                _assign(self._config, assignment, assignment.values[i])
+
+    def _model(self, _: tuple[int, ...]) -> ModelSpec:
+        if self._config.model is None:
+            raise UserError(f"{self._file}: declares no model; its keys belong at the top of the file")
+        around = Surroundings(file=self._file, trust=self._trust, exporters=self._batch.exporters)
+        return read_model(cast(dict[str, Any], OmegaConf.to_container(self._config.model, resolve=True)), around)
+
+    def _exporter(self, chosen: tuple[int, ...]) -> ExporterSpec:
+        """The group's options, then the model's for this exporter, then the command line's."""
+        self._config.exporter = self._exporter_defaults
+        for option, value in self._model_options():
+            self._config.exporter[option] = value
+        self._assign(chosen, "exporter")
+        options = cast(dict[str, Any], OmegaConf.to_container(self._config.exporter, resolve=True))
+        return ExporterSpec(name=_name("exporter.name", options.pop("name", None)), options=options)
+
+    def _model_options(self) -> Iterator[tuple[str, Any]]:
+        exporter = self._exporter_defaults.get("name")
+        known = {key: value for key, value in self._exporter_defaults.items() if key != "name"}
+        declared = self._config.model.exporter_options if self._config.model is not None else {}
+        for option, value in declared.get(exporter, {}).items():
+            where = f"{self._file}: exporter_options.{exporter}.{option}"
+            if option not in known:
+                raise UserError(f"{where}: {exporter} has no such option{suggestion(option, known)}")
+            if not _fits(value, known[option]):
+                raise UserError(f"{where}: {value!r} is not of the type of the default, {known[option]!r}")
+            yield option, value
+
+    def _opset(self, _: tuple[int, ...]) -> int:
+        opset: int = self._config.opset
+        if not 1 <= opset <= NEWEST_OPSET:
+            raise UserError(f"opset={opset}: out of range; the installed onnx knows 1 to {NEWEST_OPSET}")
+        return opset
+
+    def _dtype(self, _: tuple[int, ...]) -> str:
+        return _one_of("dtype", self._config.dtype, FLOATS)
+
+    def _target(self, _: tuple[int, ...]) -> Target:
+        target = self._config.target
+        device = _one_of("target.device", target.device, ("cpu", "cuda"))
+        provider = target.provider
+        if not provider.endswith("ExecutionProvider"):
+            raise UserError(f"target.provider='{provider}': no provider of ONNX Runtime; they end in ExecutionProvider")
+        return Target(
+            name=_name("target.name", target.name), device=cast(Literal["cpu", "cuda"], device), provider=target.provider
+        )
+
+    def _verify(self, _: tuple[int, ...]) -> VerifySpec:
+        verify = self._config.verify
+        level = VerifyLevel(_one_of("verify.level", verify.level, tuple(VerifyLevel)))
+        if verify.seed < 0 or verify.k <= 0:
+            raise UserError(f"verify: seed {verify.seed} must be at least 0 and k {verify.k} above 0")
+        return VerifySpec(level=level, seed=verify.seed, k=verify.k)
+
+    def _limits(self, _: tuple[int, ...]) -> Limits:
+        limits = self._config.limits
+        if limits.seconds <= 0:
+            raise UserError(f"limits.seconds={limits.seconds}: a deadline is above 0")
+        return Limits(
+            seconds=limits.seconds, memory=_bytes("limits.memory", limits.memory), log=_bytes("limits.log", limits.log)
+        )
+
+
+_READERS: dict[str, Callable[[_Cells, tuple[int, ...]], object]] = {
+    "model": _Cells._model,
+    "exporter": _Cells._exporter,
+    "opset": _Cells._opset,
+    "dtype": _Cells._dtype,
+    "target": _Cells._target,
+    "verify": _Cells._verify,
+    "limits": _Cells._limits,
+}
+"""By field of CellRequest."""
+
+
+def _settings(batch: Batch) -> RunSettings:
+    for assignment in batch.assignments:
+        if assignment.swept and assignment.head in RUN_KEYS:
+            raise UserError(f"{assignment.typed}: {assignment.head} holds for the run as a whole and cannot be swept")
+    config = batch.compositions[0].config
+    runs = Path(batch.runs).absolute()
+    return RunSettings(
+        runs=str(runs),
+        store=str(runs / ".store" if config.store.path is None else Path(config.store.path).absolute()),
+        cluster=_cluster(config.cluster),
+        trust=_trust(batch, config),
+        require_targets=config.require_targets,
+        overrides=batch.overrides,
+    )
+
+
+def _cluster(config: DictConfig) -> ClusterSpec:
+    workers, threads = config.workers or os.cpu_count() or 1, config.threads_per_worker
+    if workers < 1 or threads < 1:
+        raise UserError(
+            f"cluster: workers {workers} and threads_per_worker {threads} must be at least 1 (workers 0: one a core)"
+        )
+    kind = cast(Literal["local", "inline"], _one_of("cluster.kind", config.kind, ("local", "inline")))
+    return ClusterSpec(kind=kind, workers=workers, threads_per_worker=threads)
+
+
+def _trust(batch: Batch, config: DictConfig) -> tuple[str, ...]:
+    """The user's patterns; those that come with a model or another group are refused, whatever they are."""
+    typed = any(assignment.key == "trust" for assignment in batch.assignments)
+    if not typed and OmegaConf.to_container(config.trust, resolve=False) != list(batch.trusted):
+        raise UserError("trust: only the primary config and the command line may set it, not a file of a group")
+    return tuple(config.trust)
+
+
+def _one_of(key: str, value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise UserError(f"{key}={value}: not one of {', '.join(allowed)}")
+    return value
+
+
+def _name(key: str, value: object) -> str:
+    if not isinstance(value, str) or not is_name(value):
+        raise UserError(f"{key}={value}: not a name: {NAME_RULE}")
+    return value
+
+
+def _bytes(key: str, value: int | str) -> int:
+    """A number of bytes, or text with a unit: 500MB (of 1000), 4GiB (of 1024)."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:([KMGT])(i?)B)?", str(value))
+    if match is None or float(match[1]) <= 0:
+        raise UserError(f"{key}={value}: no size in bytes; write a number above 0, or for example 500MB or 4GiB")
+    unit = 1 if match[2] is None else (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2]))
+    return int(float(match[1]) * unit)
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether an exporter's option may have the value, judged by the type of its default; null takes anything."""
+    if default is None:
+        return True
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def _text(value: object) -> str:
+    """A swept value as it stands in an identifier, before planning makes it printable."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)

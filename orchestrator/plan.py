@@ -1,0 +1,115 @@
+"""From wished cells to a plan: identifiers, units, and a reason for every cell that will not run. Pure: no file, no clock.
+
+How units are ordered by what they cost, and what is in the cache, is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import chain, count
+
+import msgspec
+
+from orchestrator.errors import EnvironmentRefusedError, UserError
+from orchestrator.names import LONGEST_IDENTIFIER, is_identifier, printable
+from orchestrator.result import SCHEMA_VERSION
+from orchestrator.spec import Cell, CellRequest, Plan, RunSpec, Unit
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def plan(spec: RunSpec, devices: frozenset[str]) -> Plan:
+    """Groups the wished cells into units, in the order in which they were wished for.
+
+    Args:
+        spec: What the user asked for.
+        devices: What the workers have, of cpu and cuda.
+
+    Raises:
+        UserError: An identifier that cannot be a folder's name, or one identifier for different cells.
+        EnvironmentRefusedError: A target is required and no worker can serve it.
+    """
+    wished = _identified(spec.requests)
+    if spec.settings.require_targets:
+        _check_targets(wished.values(), devices)
+    units = tuple(_units(wished, devices))
+    return Plan(schema_version=SCHEMA_VERSION, settings=spec.settings, units=units)
+
+
+def identifier(request: CellRequest) -> str:
+    """The readable name of a cell: `resnet50-dynamo-opset20-float32-cpu`, other swept keys after it as `-key=value`."""
+    axes = (request.model.name, request.exporter.name, f"opset{request.opset}", request.dtype, request.target.name)
+    return "-".join((*axes, *_swept(request)))
+
+
+def _swept(request: CellRequest) -> Iterator[str]:
+    return (printable(f"{key}={value}") for key, value in request.swept)
+
+
+def _identified(requests: Sequence[CellRequest]) -> Mapping[str, CellRequest]:
+    """Requests by identifier; what is wished twice is there once."""
+    found: dict[str, tuple[str, CellRequest]] = {}
+    problems = []
+    for request in requests:
+        name = identifier(request)
+        if not is_identifier(name):
+            problems.append(f"{name}: no identifier; letters, digits and `_.=-`, at most {LONGEST_IDENTIFIER} characters")
+        # Folders that differ only in case are one folder on some file systems.
+        first_name, first = found.setdefault(name.casefold(), (name, request))
+        if first is not request and (first_name != name or _encode(first) != _encode(request)):
+            problems.append(f"{name}: two different cells would be called so; {_difference(first, request)}")
+    if problems:
+        raise UserError(*dict.fromkeys(problems))
+    return dict(found.values())
+
+
+def _difference(first: CellRequest, second: CellRequest) -> str:
+    names = [f.name for f in fields(first) if _encode(getattr(first, f.name)) != _encode(getattr(second, f.name))]
+    return f"they differ in {', '.join(names)}"
+
+
+def _check_targets(requests: Iterable[CellRequest], devices: frozenset[str]) -> None:
+    lacking = {request.target.name: request.target.device for request in requests if request.target.device not in devices}
+    if lacking:
+        wanted = ", ".join(f"{target} ({device})" for target, device in lacking.items())
+        raise EnvironmentRefusedError(
+            f"require_targets: no worker can serve {wanted}; they have {', '.join(sorted(devices))}. "
+            "Add a worker that has the device, or set require_targets=false to skip these cells."
+        )
+
+
+def _units(wished: Mapping[str, CellRequest], devices: frozenset[str]) -> Iterator[Unit]:
+    groups: dict[bytes, list[tuple[str, CellRequest]]] = {}
+    for name, request in wished.items():
+        groups.setdefault(_shared(request), []).append((name, request))
+    taken: set[str] = set()
+    for group in groups.values():
+        yield _unit(group, taken, devices)
+
+
+def _shared(request: CellRequest) -> bytes:
+    """What the cells of a unit have in common, as a key."""
+    return _encode((request.model, request.exporter, request.dtype, request.verify, request.limits, request.swept))
+
+
+def _unit(group: Sequence[tuple[str, CellRequest]], taken: set[str], devices: frozenset[str]) -> Unit:
+    request = group[0][1]
+    name = "-".join((request.model.name, request.exporter.name, request.dtype, *_swept(request)))
+    unit_id = next(free for free in chain((name,), (f"{name}-{n}" for n in count(2))) if free not in taken)
+    taken.add(unit_id)
+    return Unit(
+        id=unit_id,
+        model=request.model,
+        exporter=request.exporter,
+        dtype=request.dtype,
+        verify=request.verify,
+        limits=request.limits,
+        cells=tuple(_cell(name, request, devices) for name, request in group),
+    )
+
+
+def _cell(name: str, request: CellRequest, devices: frozenset[str]) -> Cell:
+    device = request.target.device
+    skip = None if device in devices else f"no worker has a {device} device"
+    return Cell(id=name, opset=request.opset, target=request.target, swept=request.swept, skip=skip)
