@@ -42,7 +42,7 @@ def _finding(issue: KnownIssue, status: Status, today: str) -> Finding:
     owner = f" (owner: {issue.owner})" if issue.owner else ""
     what = f"{issue.reason}{owner}"
     if status is Status.PASSED:
-        return Finding(kind="known_issue_passed", message=f"passes now, remove the known issue from the model's config: {what}")
+        return Finding(kind="known_issue_passed", message=f"it passes, remove it from the config: {what}")
     if _expired(issue, today):
         return Finding(kind="known_issue_expired", message=f"the known issue has expired on {issue.expires}: {what}")
     if status is not issue.status:

@@ -1,0 +1,41 @@
+"""What to do about a cell that did not end as it should: one sentence, chosen by how it ended."""
+
+from __future__ import annotations
+
+from orchestrator.report.summary import CellReport
+from orchestrator.result import CheckStatus, Stage, Status
+
+BY_CHECK = {
+    "interface": "Compare the dims, inputs and outputs in the model's config with what the model does.",
+    "structure": "Ask for an opset that this exporter reaches, or take the other exporter.",
+    "parity": "Run repro.py and look at the output that is named; a deviation that is meant gets rtol or atol in the config.",
+    "shapes": "A size was frozen in the graph: look for Python numbers made from shapes, or narrow the dimension's range.",
+    "delivery": "The delivered files are not those that were exported: look at the disk, then run again.",
+}
+"""By the first check that failed."""
+BY_STATUS = {
+    Status.CRASHED: "The end of the log says where; cluster=inline runs the cell in this process, for a debugger.",
+    Status.TIMEOUT: "If it is only slow, give it more time: limits.seconds=…",
+    Status.OOM: "Give it more memory, limits.memory=…, or run fewer at once, cluster.workers=…",
+    Status.INFRA_ERROR: "The model is not to blame: mend what the message names and run again.",
+    Status.SKIPPED: "Run again for the cells that are missing.",
+}
+BY_ERROR = {
+    "untrusted": "If you trust this code, say so: trust=[PACKAGE.*] on the command line or in your primary config.",
+    "log_limit": "It printed more than limits.log allows: silence it, or raise the limit.",
+}
+"""By the kind of the error, before its status is asked."""
+
+
+def next_step(cell: CellReport) -> str:
+    """The next step for a cell that did not end as expected."""
+    if cell.error and cell.error.kind in BY_ERROR:
+        return BY_ERROR[cell.error.kind]
+    if cell.status is Status.CHECK_FAILED:
+        failed = (check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR))
+        return BY_CHECK.get(next(failed, ""), "Run repro.py and look at what the check names.")
+    if cell.status is Status.EXPORT_FAILED and cell.error and cell.error.stage is Stage.BUILD:
+        return "Mend the model's config or its factory; the log has the traceback."
+    return BY_STATUS.get(
+        cell.status, "Try the other exporter, or work on repro.py; a limit to live with goes into known_issues."
+    )
