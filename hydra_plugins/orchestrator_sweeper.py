@@ -15,9 +15,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigSource
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -72,6 +71,7 @@ class Composer:
         self.primary = primary
         """The primary config as Hydra composed it, with Hydra's own node."""
         self._problems: list[str] = []
+        self._primary_name: str = primary.hydra.job.config_name
         self._known: dict[str, list[str]] = {}
 
     def batch(self, typed: Sequence[str]) -> Batch:
@@ -109,12 +109,15 @@ class Composer:
     # What must hold before anything is composed
 
     def _check_primary(self) -> None:
-        name = self.primary.hydra.job.config_name
+        name = self._primary_name
         launcher = self.primary.hydra.runtime.choices["hydra/launcher"]
         if launcher != "basic":
             raise UserError(f"hydra/launcher={launcher}: the orchestrator places its work itself and takes no launcher")
         if missing := sorted({"exporter", "target", "verify", "cluster"} - self.primary.keys()):
             raise UserError(f"config {name}: lacks {', '.join(missing)}; begin it with defaults: [config, _self_]")
+        for source in self.primary.hydra.runtime.config_sources:
+            if source.schema != "file" and source.provider not in ("hydra", "schema"):
+                raise UserError(f"hydra.searchpath: {source.schema}://{source.path} is no folder on disk")
 
     def _check_shadows(self) -> None:
         """Refuses a user's file that has the name of one of ours: Hydra would silently take ours."""
@@ -126,10 +129,10 @@ class Composer:
         self._raise_problems()
 
     def _folders(self) -> Iterator[tuple[str, Path]]:
-        """Provider and path of each folder of configs on disk."""
-        for source in self._loader.get_sources():
-            if source.scheme() == "file":
-                yield source.provider, Path(source.path)
+        """Provider and path of each folder of configs."""
+        for source in self.primary.hydra.runtime.config_sources:
+            if source.schema == "file":
+                yield source.provider, Path(source.path).absolute()
 
     # From overrides to choices and assignments
 
@@ -156,14 +159,22 @@ class Composer:
 
     def _options(self, group: str) -> list[str]:
         if group not in self._known:
-            self._known[group] = self._loader.get_group_options(group, ObjectType.CONFIG)
+            hydras = [*self.primary.hydra.overrides.hydra]
+            self._known[group] = self._loader.get_group_options(group, ObjectType.CONFIG, self._primary_name, hydras)
         return self._known[group]
+
+    def _values(self, override: Override) -> tuple[Any, ...]:
+        """The values of an override, one if it is no sweep."""
+        value: Any = override.value()
+        if isinstance(value, Glob):
+            return tuple(value.filter(self._options(override.key_or_group)))
+        return tuple(map(_plain, override.sweep_iterator())) if override.is_sweep_override() else (value,)
 
     def _choice(self, override: Override) -> _Choice | None:
         """The choice, or None with its mistakes added to the problems."""
         group, typed = override.key_or_group, str(override.input_line)
         expected = self._prefix(group)
-        options = tuple(map(str, _values(override)))
+        options = tuple(map(str, self._values(override)))
         count = len(self._problems)
         if override.package is not None or override.get_key_element() != f"{expected}{group}":
             self._problems.append(f"{typed}: write {expected}{group}={override.get_value_string()}")
@@ -178,7 +189,7 @@ class Composer:
         return _Choice(group, options, override.is_sweep_override())
 
     def _assignment(self, override: Override) -> Assignment:
-        values = _values(override)
+        values = self._values(override)
         if not values:
             self._problems.append(f"{override.input_line}: is a sweep over nothing")
         return Assignment(
@@ -227,9 +238,7 @@ class Composer:
 
     def _trusted(self) -> list[str]:
         """What the primary config's own file says under trust."""
-        name = self.primary.hydra.job.config_name
-        source: ConfigSource = next(s for s in self._loader.get_sources() if s.is_config(name))
-        node = OmegaConf.select(source.load_config(name).config, "trust")
+        node = OmegaConf.select(OmegaConf.load(self._file(self._primary_name)), "trust")
         return [] if node is None else cast(list[str], OmegaConf.to_container(node, resolve=False))
 
 
@@ -237,11 +246,6 @@ def _reason(error: HydraException) -> str:
     """What the parser says, without the override, which is told anyway, and the link."""
     lines = [line for line in str(error).splitlines() if not line.startswith(("Error parsing", "Lexer", "See "))]
     return f"; {lines[0]}" if lines and lines[0].strip(" ^") else ""
-
-
-def _values(override: Override) -> tuple[Any, ...]:
-    """The values of an override, one if it is no sweep."""
-    return tuple(map(_plain, override.sweep_iterator())) if override.is_sweep_override() else (override.value(),)
 
 
 def _plain(value: Any) -> Any:

@@ -104,7 +104,7 @@ def _read(arguments: argparse.Namespace) -> _Order:
 
 
 def _refuse_what_has_no_effect(arguments: argparse.Namespace) -> None:
-    problems = [f"--{flag.replace('_', '-')}: has no effect on an export" for flag in _NO_EFFECT if getattr(arguments, flag)]
+    problems = [f"--{flag.replace('_', '-')}: {why}" for flag, why in _NO_EFFECT.items() if getattr(arguments, flag)]
     for override in filter(_is_hydras, arguments.overrides):
         if _key(override) not in HYDRA_KEYS:
             reason = "the orchestrator has its own sweeper and launcher, and every run is a batch"
@@ -113,8 +113,13 @@ def _refuse_what_has_no_effect(arguments: argparse.Namespace) -> None:
         raise UserError(*problems)
 
 
-_NO_EFFECT = ("experimental_rerun", "package", "resolve")
-"""Flags of Hydra that belong to others of its commands."""
+_NO_EFFECT = {
+    "config_path": "the folder of the orchestrator's own configs is always needed; add yours with --config-dir",
+    "experimental_rerun": "a run is repeated by its command line",
+    "package": "has an effect with --cfg only",
+    "resolve": "has an effect with --cfg only",
+}
+"""Flags of Hydra, and what to tell those who give them."""
 
 
 def _is_hydras(override: str) -> bool:
@@ -131,7 +136,7 @@ def _hydra_arguments(arguments: argparse.Namespace) -> Iterator[str]:
     Our overrides go around it. In its first pass it would refuse keys of groups that are swept, and it would let a model's file
     configure callbacks and logging, which run code, before anyone could look at it.
     """
-    for flag in ("config_dir", "config_name", "config_path"):
+    for flag in ("config_dir", "config_name"):
         if value := getattr(arguments, flag):
             yield f"--{flag.replace('_', '-')}={value}"
     yield from ("--multirun", "hydra/sweeper=orchestrator")

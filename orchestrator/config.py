@@ -254,8 +254,8 @@ def hydra_files(batch: Batch, primary: DictConfig) -> dict[str, str]:
     config = copy.deepcopy(batch.compositions[0].config)
     for assignment in batch.assignments:
         _assign(config, assignment, assignment.values[0])
-    about_help = ("help", "hydra_help")
-    hydra_node = {key: value for key, value in primary.hydra.items_ex(resolve=False) if key not in about_help}
+    hydra_node = OmegaConf.masked_copy(primary.hydra, [str(key) for key in primary.hydra if key not in ("help", "hydra_help")])
+    hydra_node.overrides = {"hydra": primary.hydra.overrides.hydra, "task": list(batch.overrides)}
     return {
         "config.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])),
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra_node})),
@@ -424,9 +424,8 @@ class _Cells:
     def _target(self, _: tuple[int, ...]) -> Target:
         target = self._config.target
         device = _one_of("target.device", target.device, ("cpu", "cuda"))
-        provider = target.provider
-        if not provider.endswith("ExecutionProvider"):
-            raise UserError(f"target.provider='{provider}': no provider of ONNX Runtime; they end in ExecutionProvider")
+        if not target.provider.endswith("ExecutionProvider"):
+            raise UserError(f"target.provider={target.provider}: no provider of ONNX Runtime; they end in ExecutionProvider")
         return Target(
             name=_name("target.name", target.name), device=cast(Literal["cpu", "cuda"], device), provider=target.provider
         )
@@ -441,7 +440,7 @@ class _Cells:
     def _limits(self, _: tuple[int, ...]) -> Limits:
         limits = self._config.limits
         if limits.seconds <= 0:
-            raise UserError(f"limits.seconds={limits.seconds}: a deadline is above 0")
+            raise UserError(f"limits.seconds={limits.seconds:g}: a deadline is above 0")
         return Limits(
             seconds=limits.seconds, memory=_bytes("limits.memory", limits.memory), log=_bytes("limits.log", limits.log)
         )

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig
+
+from hydra_plugins.orchestrator_sweeper import Composer
+from orchestrator import config
+from orchestrator.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def hydra_at(folder: Path, *overrides: str) -> tuple[ConfigLoader, DictConfig]:
+    """What Hydra gives to the sweeper, with a user's folder beside ours."""
+    config.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        primary = compose("config", [f"hydra.searchpath=[file://{folder}]", *overrides], return_hydra_config=True)
+        return GlobalHydra.instance().config_loader(), primary
+
+
+@pytest.fixture(scope="module")
+def shared() -> tuple[ConfigLoader, DictConfig]:
+    return hydra_at(ROOT / "tests" / "configs")
+
+
+@pytest.fixture
+def composer(shared: tuple[ConfigLoader, DictConfig]) -> Composer:
+    return Composer(*shared)
+
+
+def problems(composer: Composer, *overrides: str) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        composer.batch(overrides)
+    return list(caught.value.problems)
+
+
+def test_hydra_finds_the_plugin() -> None:
+    assert "OrchestratorSweeper" in {sweeper.__name__ for sweeper in Plugins.instance().discover(Sweeper)}
+
+
+def test_a_single_export_is_a_sweep_of_one(composer: Composer) -> None:
+    batch = composer.batch(["+model=tiny", "opset=18"])
+    (composition,) = batch.compositions
+    assert composition.config.model.name == "tiny"
+    assert composition.config.opset == 20
+    assert composition.model_file == ROOT / "tests" / "configs" / "model" / "tiny.yaml"
+    assert [(a.key, a.values, a.swept) for a in batch.assignments] == [("opset", (18,), False)]
+    assert batch.overrides == ("+model=tiny", "opset=18")
+    assert batch.exporters == ["dynamo", "torchscript", "torchscript_script"]
+    assert (batch.runs, list(batch.trusted)) == ("runs", [])
+
+
+def test_each_distinct_choice_of_groups_is_composed_once_whatever_else_is_swept(composer: Composer) -> None:
+    batch = composer.batch(["+model=tiny,rich", "exporter=dynamo,torchscript", "opset=range(1,29)", "dtype=float32,float16"])
+    assert [(c.config.model.name, c.config.exporter.name) for c in batch.compositions] == [
+        ("tiny", "dynamo"),
+        ("tiny", "torchscript"),
+        ("rich", "dynamo"),
+        ("rich", "torchscript"),
+    ]
+
+
+def test_only_groups_that_are_no_axis_name_cells(composer: Composer) -> None:
+    batch = composer.batch(["+model=tiny", "exporter=dynamo,torchscript", "verify=quick,strict"])
+    assert [c.swept for c in batch.compositions] == [(("verify", "quick"),), (("verify", "strict"),)] * 2
+
+
+@pytest.mark.parametrize(
+    ("override", "values"),
+    [
+        ("opset=18,20", (18, 20)),
+        ("opset=range(18,24)", (18, 19, 20, 21, 22, 23)),
+        ("opset=choice(18,20)", (18, 20)),
+        ("opset=choice(18)", (18,)),
+        ("exporter.optimize=true,false", (True, False)),
+        ("model.name='a,b','c'", ("a,b", "c")),
+        ("model.select=[a],[b,'c d']", (["a"], ["b", "c d"])),
+        ("++model.build={a:'1'},{b:2}", ({"a": "1"}, {"b": 2})),
+    ],
+)
+def test_hydras_ways_to_sweep_are_understood(composer: Composer, override: str, values: tuple[object, ...]) -> None:
+    (assignment,) = composer.batch(["+model=tiny", override]).assignments
+    assert (assignment.values, assignment.swept, assignment.typed) == (values, True, override)
+
+
+def test_a_glob_over_a_group_takes_the_options_that_match(composer: Composer) -> None:
+    batch = composer.batch(["+model=glob([tin*,ric*])", "exporter=glob(torch*)"])
+    assert [(c.config.model.name, c.config.exporter.name) for c in batch.compositions] == [
+        ("rich", "torchscript"),
+        ("rich", "torchscript_script"),
+        ("tiny", "torchscript"),
+        ("tiny", "torchscript_script"),
+    ]
+
+
+def test_a_deletion_is_hydras_business(composer: Composer) -> None:
+    (composition,) = composer.batch(["+model=tiny", "~model.build.in_features"]).compositions
+    assert "in_features" not in composition.config.model.build
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        ([], "nothing to export: choose a model, +model=NAME; there are: "),
+        (["opset=18"], "nothing to export"),
+        (["+fleet=nightly"], "+fleet: there is no fleet"),
+        (["+model=tiny", "+fleet=nightly"], "+model and +fleet: give one of them"),
+        (["+model=tny"], "+model=tny: there is no model 'tny'; did you mean tiny?"),
+        (["+model=tiny,rch"], "+model=tiny,rch: there is no model 'rch'; did you mean rich?"),
+        (["+model=glob(zz*)"], "+model=glob(zz*): matches none; there are: "),
+        (["model=tiny"], "model=tiny: write +model=tiny"),
+        (["+model=tiny", "+exporter=dynamo"], "+exporter=dynamo: write exporter=dynamo"),
+        (["+model=tiny", "exporter@other=dynamo"], "exporter@other=dynamo: write exporter=dynamo"),
+        (["+model=tiny", "cluster=local,inline"], "cluster=local,inline: cluster holds for the run as a whole"),
+        (["+model=tiny", "opset=18", "opset=20"], "opset=20: opset is given twice"),
+        (["+model=tiny", "opset=interval(1,3)"], "opset=interval(1,3): an interval has no values to sweep over"),
+        (["+model=tiny", "opset=range(3,3)"], "opset=range(3,3): is a sweep over nothing"),
+        (["+model=tiny", "opset=[18"], "opset=[18: cannot be read as key=value"),
+        (["+model=tiny", "~nothing"], "+model=tiny: Could not delete from config. 'nothing' does not exist."),
+    ],
+)
+def test_what_makes_no_batch_is_refused(composer: Composer, overrides: list[str], complaint: str) -> None:
+    assert problems(composer, *overrides)[0].startswith(complaint)
+
+
+def test_mistakes_in_several_overrides_are_told_together(composer: Composer) -> None:
+    found = problems(composer, "+model=tny", "exporter=dynam", "opset=[18")
+    assert [problem.partition(":")[0] for problem in found] == ["opset=[18", "+model=tny", "exporter=dynam"]
+
+
+# With folders of their own
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def refused(folder: Path, *overrides: str, hydra_overrides: tuple[str, ...] = ()) -> list[str]:
+    return problems(Composer(*hydra_at(folder, *hydra_overrides)), *overrides)
+
+
+def test_a_users_file_with_the_name_of_one_of_ours_is_refused(tmp_path: Path) -> None:
+    mine = [write(tmp_path, name, "name: mine\n") for name in ("config.yaml", "exporter/dynamo.yaml")]
+    write(tmp_path, "exporter/mine.yaml", "name: mine\n")
+    found = refused(tmp_path, "+model=tiny")
+    assert found == [f"{file}: has the name of a file of the orchestrator's own; rename it" for file in mine]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("nam: x", "{file}: unknown key 'nam'; did you mean name"),
+        ("inputs: [{nme: x}]", "{file}: unknown key 'nme'; did you mean name"),
+        ("dims: {batch: {min: one}}", "{file}: model.dims.batch.min: Value 'one' of type 'str' could not be converted"),
+        ("[a, b]", "{file}: Cannot merge DictConfig with ListConfig"),
+        ("a: &a [*a]", "+model=x: the file contains itself"),
+        ("{a: [1", '+model=x: while parsing a flow sequence in "{file}", line 1'),
+        ("defaults: [nowhere]", "+model=x: "),
+    ],
+)
+def test_a_model_file_that_does_not_fit_the_schema_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    file = write(tmp_path, "model/x.yaml", text)
+    (problem,) = refused(tmp_path, "+model=x")
+    assert problem.startswith(complaint.format(file=file))
+
+
+def test_mistakes_in_several_files_are_told_together(tmp_path: Path) -> None:
+    files = [write(tmp_path, f"model/{name}.yaml", "nam: x") for name in "ab"]
+    assert [problem.partition(":")[0] for problem in refused(tmp_path, "+model=a,b")] == [*map(str, files)]
+
+
+def test_another_launcher_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "hydra/launcher/other.yaml", "_target_: other")
+    found = refused(tmp_path, "+model=tiny", hydra_overrides=("hydra/launcher=other",))
+    assert found == ["hydra/launcher=other: the orchestrator places its work itself and takes no launcher"]

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from orchestrator.config import NEWEST_OPSET, Assignment, Batch, Composition, Config, hydra_files, load
+from orchestrator.errors import UserError
+from orchestrator.spec import CellRequest, ClusterSpec, ExporterSpec, RunSpec, Target, VerifyLevel, VerifySpec
+
+FILE = Path("/configs/model/tiny.yaml")
+GROUPS: dict[str, Any] = {
+    "model": {
+        "name": "tiny",
+        "build": {"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 3},
+        "weights": {"seed": 0},
+        "dims": {"batch": {"min": 1, "max": 16}},
+        "inputs": [{"name": "features", "shape": ["batch", 4]}],
+        "outputs": ["logits"],
+    },
+    "exporter": {"name": "dynamo", "optimize": True, "budget": 1.5, "table": None},
+    "target": {"name": "cpu", "device": "cpu", "provider": "CPUExecutionProvider"},
+    "verify": {"level": "standard"},
+    "cluster": {"kind": "local"},
+}
+"""What the files say."""
+
+
+def composition(changes: Mapping[str, Any], swept: tuple[tuple[str, str], ...] = ()) -> Composition:
+    config = OmegaConf.merge(OmegaConf.structured(Config), GROUPS, changes)
+    OmegaConf.set_struct(config, True)
+    return Composition(config=config, model_file=FILE, swept=swept)
+
+
+def value(key: str, *values: Any, prefix: str = "") -> Assignment:
+    """An assignment, swept if it has several values."""
+    return Assignment(typed=f"{prefix}{key}=…", prefix=prefix, key=key, values=values, swept=len(values) > 1)
+
+
+def batch(*assignments: Assignment, files: Mapping[str, Any] | None = None, **changes: Any) -> Batch:
+    made = {
+        "overrides": (),
+        "compositions": [composition(files or {})],
+        "assignments": assignments,
+        "runs": "runs",
+        "trusted": [],
+        "exporters": ["dynamo", "torchscript"],
+    }
+    return Batch(**{**made, **changes})
+
+
+def loaded(*assignments: Assignment, files: Mapping[str, Any] | None = None, **changes: Any) -> RunSpec:
+    return load(batch(*assignments, files=files, **changes))
+
+
+def the_cell(*assignments: Assignment, files: Mapping[str, Any] | None = None) -> CellRequest:
+    (request,) = loaded(*assignments, files=files).requests
+    return request
+
+
+def problems(*assignments: Assignment, files: Mapping[str, Any] | None = None, **changes: Any) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        loaded(*assignments, files=files, **changes)
+    return list(caught.value.problems)
+
+
+def test_what_was_composed_becomes_specs() -> None:
+    cell = the_cell()
+    assert cell.model.name == "tiny"
+    assert cell.model.config_path == str(FILE)
+    assert cell.exporter == ExporterSpec(name="dynamo", options={"optimize": True, "budget": 1.5, "table": None})
+    assert (cell.opset, cell.dtype, cell.swept) == (20, "float32", ())
+    assert cell.target == Target(name="cpu", device="cpu", provider="CPUExecutionProvider")
+    assert cell.verify == VerifySpec(level=VerifyLevel.STANDARD, seed=0, k=8.0)
+
+
+def test_a_value_of_the_command_line_replaces_the_files() -> None:
+    cell = the_cell(value("opset", 18), value("model.dims.batch.max", 8), value("limits.seconds", 5))
+    assert (cell.opset, cell.model.dims["batch"].max, cell.limits.seconds, cell.swept) == (18, 8, 5.0, ())
+
+
+def test_swept_values_give_their_product_in_the_order_of_the_command_line() -> None:
+    requests = loaded(value("opset", 18, 20), value("dtype", "float32", "float16")).requests
+    assert [(r.opset, r.dtype, r.swept) for r in requests] == [
+        (18, "float32", ()),
+        (18, "float16", ()),
+        (20, "float32", ()),
+        (20, "float16", ()),
+    ]
+
+
+def test_swept_keys_that_are_no_axis_name_the_cell() -> None:
+    requests = loaded(value("exporter.optimize", True, False), value("opset", 18, 20)).requests
+    assert [(r.exporter.options["optimize"], r.opset, r.swept) for r in requests] == [
+        (True, 18, (("exporter.optimize", "true"),)),
+        (True, 20, (("exporter.optimize", "true"),)),
+        (False, 18, (("exporter.optimize", "false"),)),
+        (False, 20, (("exporter.optimize", "false"),)),
+    ]
+
+
+def test_swept_groups_that_are_no_axis_name_the_cell() -> None:
+    strict = composition({"verify": {"level": "strict"}}, swept=(("verify", "strict"),))
+    (request,) = loaded(compositions=[strict]).requests
+    assert (request.verify.level, request.swept) == (VerifyLevel.STRICT, (("verify", "strict"),))
+
+
+def test_cells_share_what_no_swept_value_touches() -> None:
+    first, second = loaded(value("opset", 18, 20)).requests
+    assert first.model is second.model
+
+
+def test_a_swept_mapping_replaces_what_the_one_before_it_left() -> None:
+    first, second = loaded(value("model.build", {"a": 1}, {"b": 2}, prefix="++")).requests
+    assert first.model.build.arguments == {"in_features": 4, "out_features": 3, "a": 1}
+    assert second.model.build.arguments == {"in_features": 4, "out_features": 3, "b": 2}
+
+
+def test_a_swept_value_is_followed_by_those_that_refer_to_it() -> None:
+    files = {"model": {"build": {"depth": "${opset}"}}, "exporter": {"budget": "${limits.seconds}"}}
+    first, second = loaded(value("opset", 18, 20), files=files).requests
+    assert (first.model.build.arguments["depth"], second.model.build.arguments["depth"]) == (18, 20)
+    assert first.exporter.options["budget"] == 600.0
+
+
+def test_a_new_key_needs_a_plus() -> None:
+    assert problems(value("model.build.bias", False)) == [
+        "model.build.bias=…: unknown key 'bias'; there are: _target_, in_features, out_features"
+    ]
+    assert the_cell(value("model.build.bias", False, prefix="+")).model.build.arguments["bias"] is False
+
+
+def test_a_plus_on_a_key_that_is_there_is_refused() -> None:
+    assert problems(value("opset", 18, prefix="+")) == ["+opset=…: there is a opset already; leave out the +"]
+
+
+# Exporter options
+
+
+def test_precedence_is_group_then_model_then_command_line() -> None:
+    files = {"model": {"exporter_options": {"dynamo": {"optimize": False, "budget": 2}, "torchscript": {"x": 1}}}}
+    assert the_cell(files=files).exporter.options == {"optimize": False, "budget": 2, "table": None}
+    assert the_cell(value("exporter.optimize", True), files=files).exporter.options["optimize"] is True
+
+
+def test_the_models_own_options_can_be_swept() -> None:
+    files = {"model": {"exporter_options": {"dynamo": {"optimize": False}}}}
+    requests = loaded(value("model.exporter_options.dynamo.optimize", True, False), files=files).requests
+    assert [request.exporter.options["optimize"] for request in requests] == [True, False]
+
+
+@pytest.mark.parametrize("option", [{"optimise": True}, {"optimize": "yes"}])
+def test_a_models_option_must_be_one_of_the_exporter(option: dict[str, Any]) -> None:
+    (problem,) = problems(files={"model": {"exporter_options": {"dynamo": option}}})
+    assert problem.startswith(f"{FILE}: exporter_options.dynamo.{next(iter(option))}: ")
+
+
+@pytest.mark.parametrize(("key", "wrong"), [("optimize", 1), ("optimize", "no"), ("budget", True), ("name", 3)])
+def test_an_option_has_the_type_of_its_default(key: str, wrong: object) -> None:
+    assert "is not of the type of the default" in problems(value(f"exporter.{key}", wrong))[0]
+
+
+@pytest.mark.parametrize(("key", "right"), [("budget", 2), ("table", "mypackage.table"), ("table", None), ("optimize", False)])
+def test_a_number_may_stand_for_a_float_and_anything_for_null(key: str, right: object) -> None:
+    assert the_cell(value(f"exporter.{key}", right)).exporter.options[key] == right
+
+
+# What is refused
+
+
+def test_all_mistakes_are_told_together() -> None:
+    found = problems(
+        value("opset", 99), value("dtype", "float31"), value("limits.memory", "much"), value("cluster.workers", -1)
+    )
+    assert [problem.partition(" ")[0].partition("=")[0] for problem in found] == ["opset", "dtype", "limits.memory", "cluster:"]
+
+
+def test_each_swept_value_is_judged_once() -> None:
+    found = problems(value("opset", "a", 18, "b"), value("dtype", "float32", "float16"))
+    assert found == [f"opset=…: Value '{wrong}' of type 'str' could not be converted to Integer" for wrong in "ab"]
+
+
+def test_mistakes_of_all_models_are_told_together() -> None:
+    other = Composition(config=composition({"model": {"mode": "b"}}).config, model_file=Path("/other.yaml"), swept=())
+    found = problems(compositions=[composition({"model": {"mode": "a"}}), other])
+    assert [problem.partition(":")[0] for problem in found] == [str(FILE), "/other.yaml"]
+
+
+@pytest.mark.parametrize("opset", [0, -1, NEWEST_OPSET + 1])
+def test_an_opset_is_one_that_the_installed_onnx_knows(opset: int) -> None:
+    assert problems(value("opset", opset)) == [f"opset={opset}: out of range; the installed onnx knows 1 to {NEWEST_OPSET}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("opset", "twenty"),
+        ("opset", 20.5),
+        ("opset", True),
+        ("opset", None),
+        ("limits.seconds", "long"),
+        ("require_targets", "maybe"),
+        ("model.dims", 3),
+        ("model.dims.batch.min", "one"),
+        ("model.inputs", "x"),
+        ("trust", "mypackage.*"),
+    ],
+)
+def test_a_wrong_type_is_refused_with_the_key(key: str, wrong: object) -> None:
+    (problem,) = problems(value(key, wrong))
+    assert problem.startswith(f"{key}=…: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("dtype", "int8"),
+        ("limits.seconds", 0),
+        ("limits.memory", 0),
+        ("limits.memory", "4GX"),
+        ("limits.log", "-1"),
+        ("target.device", "tpu"),
+        ("target.provider", "cpu"),
+        ("target.name", "a/b"),
+        ("exporter.name", "../dynamo"),
+        ("verify.level", "hard"),
+        ("cluster.kind", "slurm"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_with_the_key(key: str, wrong: object) -> None:
+    assert problems(value(key, wrong))[0].startswith(f"{key}={wrong}: ")
+
+
+@pytest.mark.parametrize(("key", "wrong"), [("verify.k", 0), ("verify.seed", -1), ("cluster.threads_per_worker", 0)])
+def test_a_number_out_of_range_is_refused_with_the_group(key: str, wrong: int) -> None:
+    assert problems(value(key, wrong))[0].startswith(f"{key.partition('.')[0]}: ")
+
+
+@pytest.mark.parametrize("key", ["cluster.workers", "store.path", "require_targets", "trust"])
+def test_what_holds_for_the_run_cannot_be_swept(key: str) -> None:
+    values = {
+        "cluster.workers": (1, 2),
+        "store.path": ("a", "b"),
+        "require_targets": (True, False),
+        "trust": (["a.*"], ["b.*"]),
+    }
+    assert problems(value(key, *values[key])) == [
+        f"{key}=…: {key.partition('.')[0]} holds for the run as a whole and cannot be swept"
+    ]
+
+
+def test_a_file_that_declares_no_model_is_refused() -> None:
+    assert problems(files={"model": None})[0].startswith(f"{FILE}: declares no model")
+
+
+def test_an_interpolation_that_leads_nowhere_is_told_with_the_file() -> None:
+    (problem,) = problems(files={"model": {"build": {"depth": "${nowhere}"}}})
+    assert problem == f"{FILE}: model.build.depth: Interpolation key 'nowhere' not found"
+
+
+# Trust, limits, settings
+
+
+def test_only_the_primary_config_and_the_command_line_are_trusted_to_trust() -> None:
+    assert loaded(files={"trust": ["a.*"]}, trusted=["a.*"]).settings.trust == ("a.*",)
+    assert loaded(value("trust", ["b.*"])).settings.trust == ("b.*",)
+    assert problems(files={"trust": ["a.*"]}) == [
+        "trust: only the primary config and the command line may set it, not a file of a group"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(1024, 1024), ("1024", 1024), ("4GiB", 4 << 30), ("1.5 KiB", 1536), ("2MB", 2_000_000), ("1TiB", 1 << 40)],
+)
+def test_sizes_are_bytes_or_have_a_unit(size: int | str, expected: int) -> None:
+    assert the_cell(value("limits.memory", size)).limits.memory == expected
+
+
+def test_folders_are_absolute_and_the_store_is_beside_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = loaded(runs="out").settings
+    assert (settings.runs, settings.store) == (str(tmp_path / "out"), str(tmp_path / "out" / ".store"))
+    assert loaded(value("store.path", "elsewhere")).settings.store == str(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("workers", [None, 0])
+def test_workers_are_as_many_as_cores_unless_told(workers: int | None) -> None:
+    assert loaded(value("cluster.workers", workers)).settings.cluster.workers == os.cpu_count()
+    assert loaded(value("cluster.workers", 3)).settings.cluster == ClusterSpec(kind="local", workers=3, threads_per_worker=1)
+
+
+def test_the_record_for_hydra_holds_the_first_cells_config_and_what_was_typed() -> None:
+    made = batch(value("opset", 18, 20), overrides=("opset=18,20",))
+    load(made)
+    hydra_node = {"sweep": {"dir": "runs"}, "help": {"template": "long"}, "overrides": {"hydra": ["a"], "task": []}}
+    files = {name: OmegaConf.create(text) for name, text in hydra_files(made, OmegaConf.create({"hydra": hydra_node})).items()}
+    assert files["config.yaml"].opset == 18
+    assert files["config.yaml"].model.name == "tiny"
+    assert files["hydra.yaml"].hydra == {"sweep": {"dir": "runs"}, "overrides": {"hydra": ["a"], "task": ["opset=18,20"]}}
+    assert files["overrides.yaml"] == ["opset=18,20"]
