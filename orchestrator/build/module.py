@@ -1,0 +1,118 @@
+"""From a model's declaration to a module that both exporters take: trusted, seeded, loaded, cast, in the declared mode.
+
+Does not draw inputs for anyone and does not run the reference.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from exporters.base import TensorSpec
+from orchestrator.build import trust as trusting
+from orchestrator.build import weights
+from orchestrator.build.adapter import adapt
+from orchestrator.spec import ModelSpec
+
+_PLAIN_ANSWER = re.compile(r"Tensor|[Tt]uple\[Tensor(, (Tensor|\.\.\.))*\]")
+
+
+class BuildError(Exception):
+    """A model could not be built; one line with the file that declares it, its factory and the factory's own message."""
+
+
+def build(model: ModelSpec, dtype: str, trust: tuple[str, ...]) -> torch.nn.Module:
+    """Builds a model and returns it as the exporters and the reference are to call it.
+
+    The same declaration gives the same weights in every dtype, up to rounding: they are drawn or read before they are cast. The
+    generator of the process is left as it was. A model that takes keyword inputs, or answers with anything but a tensor or a
+    tuple of tensors, comes wrapped: `exported_specs` says how the returned module takes its inputs.
+
+    Args:
+        model: The declaration.
+        dtype: Name as in torch; parameters, buffers and floating inputs have it.
+        trust: The user's own patterns of what may be called.
+
+    Raises:
+        UntrustedError: A target or an argument is refused; nothing of the model was called.
+        BuildError: The factory or loading the weights raised, or what came out is no module.
+    """
+    factories = _trusted(model, trust)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(model.weights.seed or 0)
+            module = _make(model.build.target, model.build.arguments, factories)
+            if not isinstance(module, torch.nn.Module):
+                raise TypeError(f"returned a {type(module).__name__}, no torch.nn.Module")
+            weights.fill(module, model.weights)
+            module = module.to(getattr(torch, dtype)).eval()
+            adapted = needs_adapter(module, model, getattr(torch, dtype))
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise BuildError(f"{model.config_path}: {model.build.target}: {type(error).__name__}: {message}") from error
+    module.train(model.mode == "train")
+    return _adapted(module, model) if adapted else module
+
+
+def exported_specs(model: ModelSpec) -> tuple[TensorSpec, ...]:
+    """The inputs as the built module takes them: all by position, because the wrapper passes keyword inputs on by name."""
+    return tuple(replace(spec, keyword=False) for spec in model.inputs)
+
+
+def needs_adapter(module: torch.nn.Module, model: ModelSpec, dtype: torch.dtype) -> bool:
+    """Whether the module has to be wrapped; a script exporter could not compile the wrapper, so it is there only where needed.
+
+    A forward that is annotated to return a tensor or a tuple of tensors is believed; any other is called once to see, in eval
+    mode and with every dimension at its minimum.
+    """
+    if model.select or any(spec.keyword for spec in model.inputs):
+        return True
+    annotation = inspect.signature(module.forward).return_annotation
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    if _PLAIN_ANSWER.fullmatch(text.replace("torch.", "").replace("typing.", "")):
+        return False
+    with torch.no_grad():
+        answer = module(*(_smallest(spec, model, dtype) for spec in model.inputs))
+    return not (isinstance(answer, torch.Tensor) or (type(answer) is tuple and all(map(torch.is_tensor, answer))))
+
+
+def _trusted(model: ModelSpec, patterns: tuple[str, ...]) -> dict[str, Any]:
+    """All factories of a build by their dotted path, before any of them is called."""
+    if problem := trusting.argument_problem(model.build.arguments, model.build.target):
+        raise trusting.UntrustedError(f"{model.config_path}: {problem}")
+    try:
+        return {target: trusting.resolve(target, patterns) for target in trusting.targets(model.build)}
+    except (AttributeError, ImportError) as error:
+        raise BuildError(f"{model.config_path}: {error}") from error
+
+
+def _make(target: str, arguments: Mapping[str, Any], factories: Mapping[str, Any]) -> Any:
+    return factories[target](**{name: _value(value, factories) for name, value in arguments.items()})
+
+
+def _value(value: Any, factories: Mapping[str, Any]) -> Any:
+    """An argument, with the nodes in it built."""
+    if isinstance(value, Mapping):
+        arguments = {name: item for name, item in value.items() if name != trusting.TARGET}
+        if trusting.TARGET in value:
+            return _make(value[trusting.TARGET], arguments, factories)
+        return {name: _value(item, factories) for name, item in arguments.items()}
+    return [_value(item, factories) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _adapted(module: torch.nn.Module, model: ModelSpec) -> torch.nn.Module:
+    names = [spec.name for spec in model.inputs]
+    return adapt(module, names, [spec.name for spec in model.inputs if spec.keyword], model.select)
+
+
+def _smallest(spec: TensorSpec, model: ModelSpec, dtype: torch.dtype) -> torch.Tensor:
+    """An input of one constant, allowed value."""
+    shape = [model.dims[size].min if isinstance(size, str) else size for size in spec.shape]
+    declared: torch.dtype = getattr(torch, spec.dtype)
+    value = spec.range[0] if spec.range else 1
+    return torch.full(shape, value, dtype=dtype if declared.is_floating_point else declared)
