@@ -19,7 +19,10 @@ import orchestrator
 from orchestrator.errors import InterruptedRunError, OrchestratorError, UserError
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from hydra_plugins.orchestrator_sweeper import Composer
+    from orchestrator.config import Batch
     from orchestrator.spec import RunSpec
 
 HYDRA_KEYS = ("hydra.sweep.dir", "hydra.searchpath")
@@ -77,30 +80,35 @@ class _Order:
 
 
 def _read(arguments: argparse.Namespace) -> _Order:
-    """The specs, or a UserError: whatever Hydra raises here is about what was typed or written."""
+    from orchestrator.config import hydra_files, load
+
+    _refuse_what_has_no_effect(arguments)
+    ours = [override for override in arguments.overrides if not _is_hydras(override)]
+    batches: list[tuple[Batch, DictConfig]] = []
+
+    def compose(composer: Composer) -> None:
+        batches.append((composer.batch(ours), composer.primary))
+
+    _compose_with_hydra([*_hydra_arguments(arguments)], compose)
+    ((batch, primary),) = batches
+    return _Order(load(batch), hydra_files(batch, primary))
+
+
+def _compose_with_hydra(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
+    """Starts Hydra; what it complains about is what was typed or written, so it becomes a UserError."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
-    from orchestrator.config import explain, hydra_files, load
-
-    _refuse_what_has_no_effect(arguments)
-    ours = [override for override in arguments.overrides if not _is_hydras(override)]
-    orders: list[_Order] = []
-
-    def accept(composer: Composer) -> None:
-        batch = composer.batch(ours)
-        orders.append(_Order(load(batch), hydra_files(batch, composer.primary)))
+    from orchestrator.config import explain
 
     try:
         with _exceptions_come_through():
-            _start_hydra([*_hydra_arguments(arguments)], accept)
+            _start_hydra(arguments, task)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         if "HYDRA_FULL_ERROR" in os.environ:
             raise
         raise UserError(explain(error, "the configuration")) from error
-    (order,) = orders
-    return order
 
 
 def _refuse_what_has_no_effect(arguments: argparse.Namespace) -> None:

@@ -255,7 +255,7 @@ def hydra_files(batch: Batch, primary: DictConfig) -> dict[str, str]:
     for assignment in batch.assignments:
         _assign(config, assignment, assignment.values[0])
     hydra_node = OmegaConf.masked_copy(primary.hydra, [str(key) for key in primary.hydra if key not in ("help", "hydra_help")])
-    hydra_node.overrides = {"hydra": primary.hydra.overrides.hydra, "task": list(batch.overrides)}
+    hydra_node.overrides.task = list(batch.overrides)
     return {
         "config.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])),
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra_node})),
