@@ -44,6 +44,12 @@ def safe_name(text: str) -> str:
     return f"{name[: LONGEST_NAME - 13]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+def inside(name: str) -> PurePosixPath:
+    """A file's name from a worker as a path that cannot leave the folder that it is put into."""
+    folder, _, rest = name.partition("/")
+    return PurePosixPath(TEST_DATA, safe_name(rest)) if folder == TEST_DATA else PurePosixPath(safe_name(name))
+
+
 def cell_folder(cell: str) -> PurePosixPath:
     """Where a cell's verdict, log and repro are, whatever its outcome; relative to the run folder, like all paths here."""
     return PurePosixPath(CELLS, safe_name(cell))
@@ -82,7 +88,7 @@ def vote(result: CellResult) -> Vote | None:
 
 
 def elected(votes: Iterable[Vote]) -> str | None:
-    """Which graph is delivered under a path: the first that passed on some target and that none objects to."""
+    """Which graph is delivered under a path: the first that passed on some target, unless the cell of another objects to it."""
     votes = list(votes)
-    condemned = {vote.graph for vote in votes if vote.objects}
-    return next((vote.graph for vote in votes if vote.passed and vote.graph not in condemned), None)
+    first = next((vote.graph for vote in votes if vote.passed), None)
+    return None if any(vote.objects and vote.graph == first for vote in votes) else first

@@ -14,7 +14,7 @@ from orchestrator.report import advice, wording
 from orchestrator.report.summary import CellReport, Report
 from orchestrator.result import Check
 
-SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-]|(?<=^\d)[.)]")
+SPECIAL = re.compile(r"[\\`*\[\]<>~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-]|^\d+[.)]")
 """What starts markup in GitHub's dialect, anywhere or at the start of a text; a backslash makes each of them plain."""
 
 
@@ -25,12 +25,12 @@ def render(report: Report) -> str:
 
 def escape(text: str) -> str:
     """A text as it is, on one line, whatever is in it."""
-    return SPECIAL.sub(lambda match: f"\\{match[0]}", wording.visible(text))
+    return SPECIAL.sub(lambda match: f"{match[0][:-1]}\\{match[0][-1]}", wording.visible(text))
 
 
 def code(text: str) -> str:
-    """A text as a code span that can stand in a table; its fence is longer than any run of backticks in it."""
-    text = wording.visible(text).replace("|", "\\|")
+    """A text as a code span; its fence is longer than any run of backticks in it."""
+    text = wording.visible(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if text.startswith("`") or text.endswith("`") else f"{fence}{text}{fence}"
 
@@ -93,7 +93,7 @@ def _table(names: list[str], alignments: list[str]) -> list[str]:
 
 
 def _row(texts: Iterable[str]) -> str:
-    return f"| {' | '.join(texts)} |"
+    return "| {} |".format(" | ".join(text.replace("|", "\\|") for text in texts))
 
 
 def _status(cell: CellReport) -> str:

@@ -1,0 +1,176 @@
+"""A run folder while it is written: the plan and the ledger, which are the truth, and what is derived from them.
+
+Names and paths are `layout`'s, artifacts are `deliver`'s business. Two writers of one folder are not handled.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as changed
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from orchestrator import layout
+from orchestrator.deliver import Delivery
+from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, StorageError
+from orchestrator.report import json, markdown
+from orchestrator.report.summary import Report, exit_code, summarise
+from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellResult, Stage, Status
+from orchestrator.spec import Plan
+from orchestrator.store import ledger
+from orchestrator.store.disk import DISK, Disk, make_folder, refusals, replace, replace_durably
+from orchestrator.store.ledger import Ledger, RunFinished, RunStarted, RunStatus
+
+EXIT_CODES = {
+    RunStatus.INTERRUPTED: InterruptedRunError.exit_code,
+    RunStatus.REFUSED: EnvironmentRefusedError.exit_code,
+}
+
+
+class RunFolder:
+    """The folder of a run that is going on."""
+
+    def __init__(self, path: Path, plan: Plan, record: Ledger) -> None:
+        self.path = path
+        self._plan = plan
+        self._ledger = record
+        self._delivery = Delivery(path, plan)
+
+    @classmethod
+    def create(cls, plan: Plan, hydra_files: Mapping[str, str], disk: Disk = DISK) -> RunFolder:
+        """Make the folder of a new run, with its plan, its configuration and an empty ledger.
+
+        Args:
+            plan: The accepted plan; its settings say where the runs are.
+            hydra_files: Texts for `.hydra/`, by file name.
+            disk: A test's.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        path = Path(plan.settings.runs) / _new_run_id()
+        with refusals(path):
+            make_folder(path / layout.HYDRA, disk)
+        for name, text in hydra_files.items():
+            replace_durably(path / layout.HYDRA / name, text.encode(), disk)
+        replace_durably(path / layout.PLAN, msgspec.json.format(msgspec.json.encode(plan)) + b"\n", disk)
+        return cls(path, plan, Ledger.create(path / layout.LEDGER, disk))
+
+    def start(self, command: Sequence[str], versions: Mapping[str, str], host: Mapping[str, str | int | float | None]) -> None:
+        """Put the beginning on record; see `RunStarted` for the arguments."""
+        run_id = self.path.name
+        self._ledger.append(RunStarted(run_id=run_id, time=_now(), command=tuple(command), versions=versions, host=host))
+
+    def finish_cell(self, result: CellResult) -> CellResult:
+        """Deliver a cell and put it on record.
+
+        Returns:
+            What is on record: an infra_error if the store had lost or damaged what the cell handed over.
+
+        Raises:
+            StorageError: the disk refused; the run cannot go on.
+        """
+        try:
+            self._delivery.publish(result)
+        except StorageError as error:
+            if error.kind not in ("missing", "corrupt"):
+                raise
+            result = _lost(result, error)
+            shutil.rmtree(self.path / layout.cell_folder(result.cell))
+            self._delivery.publish(result)
+        self._ledger.append(CellFinished(result=result))
+        return result
+
+    def close(self, status: RunStatus) -> Report:
+        """Put the end on record and write the reports; a run that finished becomes the latest.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        code = EXIT_CODES.get(status)
+        if code is None:
+            code = exit_code(summarise(self._plan, ledger.read(self._ledger.path)))
+        self._ledger.append(RunFinished(time=_now(), status=status, exit_code=code))
+        self._ledger.close()
+        report = write_reports(self.path)
+        if status is RunStatus.FINISHED:
+            _point(self.path.parent / layout.LATEST, self.path.name)
+        return report
+
+
+def rebuild(path: Path) -> Report:
+    """Write again everything that is derived from plan, ledger and store, by the same way as the run did.
+
+    Raises:
+        EnvironmentRefusedError: plan, ledger or store are damaged, or the folder is no run.
+    """
+    delivery = Delivery(path, read_plan(path))
+    for record in ledger.read(path / layout.LEDGER):
+        if isinstance(record, CellFinished):
+            delivery.publish(record.result)
+    return write_reports(path)
+
+
+def write_reports(path: Path) -> Report:
+    """Write the reports of a run folder from its plan and its ledger.
+
+    Raises:
+        EnvironmentRefusedError: one of them is damaged, or the folder is no run.
+    """
+    records = ledger.read(path / layout.LEDGER)
+    if not records:
+        raise EnvironmentRefusedError(f"The run {path} never started: its ledger is empty.")
+    report = summarise(read_plan(path), records)
+    replace(path / layout.REPORT_JSON, json.render(report))
+    replace(path / layout.REPORT_MARKDOWN, markdown.render(report).encode())
+    return report
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan of a run folder.
+
+    Raises:
+        EnvironmentRefusedError: it is missing, damaged or of another version.
+    """
+    try:
+        data = (path / layout.PLAN).read_bytes()
+        plan = msgspec.json.decode(data, type=Plan)
+    except FileNotFoundError as error:
+        raise EnvironmentRefusedError(f"{path} is no run folder: it has no {layout.PLAN}.") from error
+    except msgspec.MsgspecError as error:
+        raise EnvironmentRefusedError(f"{path / layout.PLAN} is damaged or of another version: {error}.") from error
+    if plan.schema_version != SCHEMA_VERSION:
+        raise EnvironmentRefusedError(f"{path / layout.PLAN} has schema {plan.schema_version}, this version {SCHEMA_VERSION}.")
+    return plan
+
+
+def _lost(result: CellResult, error: StorageError) -> CellResult:
+    """The outcome of a cell whose files are gone; nothing refers to them any more."""
+    return changed(
+        result,
+        status=Status.INFRA_ERROR,
+        reason=str(error),
+        error=CellError(stage=Stage.VERIFY, kind=error.kind, message=str(error)),
+        artifact=None,
+        attachments=(),
+    )
+
+
+def _new_run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def _point(link: Path, target: str) -> None:
+    """Let a link point elsewhere, in one step."""
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(6)}")
+    with refusals(link):
+        temporary.symlink_to(target)
+        temporary.replace(link)
