@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.util
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,6 +148,8 @@ class _Reader:
     def _digest(self, path: Path, expected: str | None) -> None:
         if not path.is_file():
             self._wrong("weights.file", f"'{path}' does not exist")
+        elif expected is not None and re.fullmatch("[0-9a-fA-F]{64}", expected) is None:
+            self._wrong("weights.sha256", f"'{expected}' is no digest: 64 hexadecimal digits, in quotes if none is a letter")
         elif expected is not None and (found := _sha256(path)) != expected.lower():
             self._wrong("weights.sha256", f"'{path}' has {found}, not {expected}")
 

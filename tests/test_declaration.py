@@ -115,6 +115,13 @@ def test_a_digest_that_differs_is_told_with_both(tmp_path: Path) -> None:
     assert "0" * 64 in problem
 
 
+@pytest.mark.parametrize("digest", ["0", "xyz", "0" * 63])
+def test_a_digest_that_is_none_is_refused(tmp_path: Path, digest: str) -> None:
+    (tmp_path / "w.bin").write_bytes(b"weights")
+    (problem,) = problems(tmp_path, weights={**WEIGHTS, "file": "w.bin", "sha256": digest})
+    assert problem.startswith(f"weights.sha256: '{digest}' is no digest")
+
+
 def test_a_file_of_an_installed_package_stays_relative_to_it() -> None:
     weights = read(weights={**WEIGHTS, "package": "omegaconf", "file": "py.typed"}).weights
     assert (weights.package, weights.file) == ("omegaconf", "py.typed")
