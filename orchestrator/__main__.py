@@ -157,8 +157,11 @@ def _start_hydra(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
     from orchestrator.config import register
 
     register()
-    sys.argv[1:] = arguments
-    hydra.main(config_path=str(_conf_folder()), config_name="config", version_base="1.3")(task)()
+    typed, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        hydra.main(config_path=str(_conf_folder()), config_name="config", version_base="1.3")(task)()
+    finally:
+        sys.argv = typed
 
 
 def _nothing(_: Any) -> None:

@@ -6,6 +6,7 @@ What a model declares is judged in `declaration`; identifiers, units and skips a
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import os
 import re
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
-import onnx.defs
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -38,7 +38,6 @@ from orchestrator.spec import (
 
 SCHEMA = "schema"
 """Name under which `conf/config.yaml` finds the schema in its defaults list."""
-NEWEST_OPSET = onnx.defs.onnx_opset_version()
 RUN_KEYS = ("cluster", "store", "trust", "require_targets")
 """Keys that hold for the run as a whole; all others may differ from cell to cell."""
 AXES = ("model", "exporter", "opset", "dtype", "target")
@@ -263,6 +262,14 @@ def hydra_files(batch: Batch, primary: DictConfig) -> dict[str, str]:
     }
 
 
+@functools.cache
+def newest_opset() -> int:
+    """The newest opset that the installed onnx knows; imported here so that `--help` does not wait for it."""
+    import onnx.defs
+
+    return int(onnx.defs.onnx_opset_version())
+
+
 def explain(error: Exception, where: str) -> str:
     """What Hydra or OmegaConf complains about, as one line for a person.
 
@@ -286,9 +293,9 @@ def explain(error: Exception, where: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """The message without the lines on types that OmegaConf adds."""
+    """The message without what OmegaConf adds on types and Hydra on its search path."""
     lines = [line.strip() for line in str(error).splitlines()]
-    kept = itertools.takewhile(lambda line: not line.startswith("full_key:"), filter(None, lines))
+    kept = itertools.takewhile(lambda line: not line.startswith(("full_key:", "Config search path:")), filter(None, lines))
     return " ".join(kept) or type(error).__name__
 
 
@@ -340,6 +347,9 @@ class _Cells:
 
     def _judged(self, assignment: Assignment) -> Assignment | None:
         """The assignment with its values as they are in the end, or None with its mistakes added to the problems."""
+        if assignment.key == "exporter.name":
+            self._problems.append(f"{assignment.typed}: choose an exporter as exporter=NAME; the name is no option of it")
+            return None
         if assignment.prefix == "+" and OmegaConf.select(self._config, assignment.key, default=None) is not None:
             self._problems.append(f"{assignment.typed}: there is a {assignment.key} already; leave out the +")
             return None
@@ -365,8 +375,8 @@ class _Cells:
 
     def _interpolates(self) -> bool:
         """Whether a section may refer to another; then all are read again for each combination of swept values."""
-        config = OmegaConf.masked_copy(self._config, [str(key) for key in self._config if key != "hydra"])
-        return "${" in repr([OmegaConf.to_container(config, resolve=False), [a.values for a in self._assignments]])
+        config = OmegaConf.to_container(OmegaConf.masked_copy(self._config, list(_READERS)), resolve=False)
+        return "${" in repr([config, *(a.values for a in self._assignments if a.head in _READERS)])
 
     # Reading sections, each once for the swept values that it depends on
 
@@ -414,8 +424,8 @@ class _Cells:
 
     def _opset(self, _: tuple[int, ...]) -> int:
         opset: int = self._config.opset
-        if not 1 <= opset <= NEWEST_OPSET:
-            raise UserError(f"opset={opset}: out of range; the installed onnx knows 1 to {NEWEST_OPSET}")
+        if not 1 <= opset <= newest_opset():
+            raise UserError(f"opset={opset}: out of range; the installed onnx knows 1 to {newest_opset()}")
         return opset
 
     def _dtype(self, _: tuple[int, ...]) -> str:

@@ -73,6 +73,7 @@ def test_the_specs_go_to_the_run_and_its_exit_code_is_ours(command: Callable[...
     assert command("+model=tiny", "opset=18,20") == 7
     assert [(request.model.name, request.opset) for request in fake.spec.requests] == [("tiny", 18), ("tiny", 20)]
     assert fake.spec.settings.overrides == ("+model=tiny", "opset=18,20")
+    assert sys.argv[-2:] == ["+model=tiny", "opset=18,20"]
     assert fake.configs.keys() == {"config.yaml", "hydra.yaml", "overrides.yaml"}
 
 

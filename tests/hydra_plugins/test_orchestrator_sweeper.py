@@ -165,7 +165,7 @@ def test_a_users_file_with_the_name_of_one_of_ours_is_refused(tmp_path: Path) ->
         ("[a, b]", "{file}: Cannot merge DictConfig with ListConfig"),
         ("a: &a [*a]", "+model=x: the file contains itself"),
         ("{a: [1", '+model=x: while parsing a flow sequence in "{file}", line 1'),
-        ("defaults: [nowhere]", "+model=x: "),
+        ("defaults: [nowhere]", "+model=x: In 'model/x': Could not load 'model/nowhere'."),
     ],
 )
 def test_a_model_file_that_does_not_fit_the_schema_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
