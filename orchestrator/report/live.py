@@ -83,7 +83,7 @@ class PlainView:
             line = Text.assemble(
                 f"[{self._done:>{len(str(self._cells))}}/{self._cells}] ",
                 (f"{done.status:<{STATUS_WIDTH}}", style(done.status, done.expected)),
-                f" {wording.visible(result.cell)}",
+                f"  {wording.visible(result.cell)}",
                 (f"  {wording.duration(done.seconds)}", "dim"),
                 f"  {wording.visible(result.reason)}" if result.reason else "",
             )

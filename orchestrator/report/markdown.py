@@ -14,7 +14,7 @@ from orchestrator.report import advice, wording
 from orchestrator.report.summary import CellReport, Report
 from orchestrator.result import Check
 
-SPECIAL = re.compile(r"[\\`*\[\]<>~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-]|^\d+[.)]")
+SPECIAL = re.compile(r"[\\`*\[\]<>~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-]|^\d+[.)](?=\s|$)")
 """What starts markup in GitHub's dialect, anywhere or at the start of a text; a backslash makes each of them plain."""
 
 

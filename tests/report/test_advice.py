@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.report import advice
+from orchestrator.report.summary import CellReport, summarise, unexpected
+from orchestrator.result import CellError, Check, CheckStatus, Stage, Status
+from tests import synthetic
+
+CPU = "resnet50-dynamo-opset20-float32-cpu"
+
+
+def row(status: Status, **changed: object) -> CellReport:
+    result = synthetic.result(CPU, status, **changed)
+    (cell,) = summarise(synthetic.plan(synthetic.unit()), synthetic.ledger(result)).cells
+    return cell
+
+
+def test_every_cell_that_ends_unexpectedly_has_a_next_step_of_its_kind() -> None:
+    steps = {cell.status: advice.next_step(cell) for cell in unexpected(summarise(*synthetic.every_status()))}
+    assert len(set(steps.values())) == len(steps) == 6
+
+
+@pytest.mark.parametrize(
+    ("status", "stage", "kind", "says"),
+    [
+        (Status.EXPORT_FAILED, Stage.BUILD, "untrusted", "trust="),
+        (Status.EXPORT_FAILED, Stage.BUILD, "ValueError", "the model's config or its factory"),
+        (Status.EXPORT_FAILED, Stage.CAPTURE, "ValueError", "the other exporter"),
+        (Status.CRASHED, Stage.EMIT, "log_limit", "limits.log"),
+        (Status.CRASHED, Stage.EMIT, "signal", "cluster=inline"),
+        (Status.TIMEOUT, Stage.EMIT, "deadline", "limits.seconds"),
+        (Status.OOM, Stage.EMIT, "memory", "limits.memory"),
+        (Status.INFRA_ERROR, Stage.EMIT, "disk_full", "run again"),
+    ],
+)
+def test_the_next_step_follows_the_error(status: Status, stage: Stage, kind: str, says: str) -> None:
+    assert says in advice.next_step(row(status, error=CellError(stage=stage, kind=kind, message="no")))
+
+
+@pytest.mark.parametrize("name", [*advice.BY_CHECK, "weights"])
+def test_the_next_step_follows_the_first_failed_check(name: str) -> None:
+    failed = [Check(id=each, status=CheckStatus.FAILED, detail="no") for each in (name, "parity")]
+    passed = Check(id="interface", status=CheckStatus.PASSED, detail="")
+    step = advice.next_step(row(Status.CHECK_FAILED, checks=(passed, *failed)))
+    assert step == advice.BY_CHECK.get(name, "Run repro.py and look at what the check names.")
