@@ -110,7 +110,7 @@ def test_latest_moves_to_the_next_finished_run(plan: Plan, passed: CellResult) -
         folder.finish_cell(passed)
         folder.close(RunStatus.FINISHED)
         assert (folder.path.parent / "latest").resolve() == folder.path
-    assert [path.name for path in folder.path.parent.iterdir() if path.name.startswith(".")] == []
+    assert [path for path in Path(plan.settings.runs).iterdir() if path.name.startswith(".")] == []
 
 
 def test_all_that_is_derived_can_be_deleted_and_rebuilt(plan: Plan, passed: CellResult, skipped: CellResult) -> None:

@@ -5,10 +5,11 @@ Without a terminal it is the same text, plain and never wrapped. What models, co
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -55,12 +56,13 @@ COLUMNS = (
 )
 
 
-def open_console() -> Console:
+@contextlib.contextmanager
+def open_console() -> Iterator[Console]:
     """The console of this process, on a descriptor of its own: what models print to descriptor 1 cannot get between."""
     sys.stdout.flush()
     encoding = sys.stdout.encoding
-    stream = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding=encoding, errors="backslashreplace", line_buffering=True)
-    return console_on(stream)
+    with os.fdopen(os.dup(1), "w", encoding=encoding, errors="backslashreplace", buffering=1) as stream:
+        yield console_on(stream)
 
 
 def console_on(stream: io.TextIOBase) -> Console:

@@ -122,7 +122,7 @@ def test_a_stream_that_knows_ascii_only_gets_ascii() -> None:
     shown.on_event(stage(0, None, Stage.CAPTURE))
     console.print(shown.render())
     stream.flush()
-    written = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    written = stream.buffer.getvalue().decode("ascii")
     assert "##>.. capture" in rich.text.Text.from_ansi(written).plain
 
 

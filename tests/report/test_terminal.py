@@ -117,7 +117,7 @@ def test_a_stream_that_knows_ascii_only_gets_ascii() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
     terminal.show(summarise(*synthetic.every_status()), Path("/runs/r"), terminal.console_on(stream))
     stream.flush()
-    text = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    text = stream.buffer.getvalue().decode("ascii")
     assert text.splitlines()[1].startswith("x 7 of 14")
     assert "17 \\u2192 18" in text
 
@@ -126,10 +126,10 @@ def test_the_console_is_not_disturbed_by_what_happens_to_standard_output(tmp_pat
     code = (
         "import os, sys\n"
         "from orchestrator.report.terminal import open_console\n"
-        "console = open_console()\n"
-        f"os.dup2(os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT), 1)\n"
-        "print('from the model', flush=True)\n"
-        "console.print('from us')\n"
+        "with open_console() as console:\n"
+        f"    os.dup2(os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT), 1)\n"
+        "    print('from the model', flush=True)\n"
+        "    console.print('from us')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout == "from us\n"
