@@ -5,11 +5,10 @@ Without a terminal it is the same text, plain and never wrapped. What models, co
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -56,13 +55,12 @@ COLUMNS = (
 )
 
 
-@contextlib.contextmanager
-def open_console() -> Iterator[Console]:
+def open_console() -> Console:
     """The console of this process, on a descriptor of its own: what models print to descriptor 1 cannot get between."""
     sys.stdout.flush()
     encoding = sys.stdout.encoding
-    with os.fdopen(os.dup(1), "w", encoding=encoding, errors="backslashreplace", buffering=1) as stream:
-        yield console_on(stream)
+    # It stays open until the process ends.
+    return console_on(os.fdopen(os.dup(1), "w", 1, encoding=encoding, errors="backslashreplace", closefd=False))
 
 
 def console_on(stream: io.TextIOBase) -> Console:

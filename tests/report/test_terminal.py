@@ -126,11 +126,13 @@ def test_the_console_is_not_disturbed_by_what_happens_to_standard_output(tmp_pat
     code = (
         "import os, sys\n"
         "from orchestrator.report.terminal import open_console\n"
-        "with open_console() as console:\n"
-        f"    os.dup2(os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT), 1)\n"
-        "    print('from the model', flush=True)\n"
-        "    console.print('from us')\n"
+        "console = open_console()\n"
+        f"os.dup2(os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT), 1)\n"
+        "print('from the model', flush=True)\n"
+        "console.print('from us')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout == "from us\n"
+    done = subprocess.run(
+        [sys.executable, "-Wdefault", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert (done.stdout, done.stderr) == ("from us\n", "")
     assert (tmp_path / "log").read_text() == "from the model\n"
