@@ -98,12 +98,17 @@ def test_an_option_of_one_exporter_can_be_set_when_exporters_are_swept(command: 
     assert [request.exporter.options["do_constant_folding"] for request in fake.spec.requests] == [False, False]
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=str)
-def test_every_option_of_ours_composes_and_loads(command: Callable[..., int], fake: FakeRun, option: Path) -> None:
-    group, name = option.parts
-    chosen = [f"+model={name}"] if group == "model" else ["+model=tiny", f"{group}={name}"]
-    assert command(*chosen) == 7
-    assert len(fake.spec.requests) == 1
+@pytest.mark.parametrize("group", ["model", "exporter", "target", "verify"])
+def test_every_option_of_ours_composes_and_loads(command: Callable[..., int], fake: FakeRun, group: str) -> None:
+    names = ",".join(option.name for option in OPTIONS if option.parts[0] == group)
+    assert command(*([f"+model={names}"] if group == "model" else ["+model=tiny", f"{group}={names}"])) == 7
+    assert len(fake.spec.requests) == names.count(",") + 1
+
+
+@pytest.mark.parametrize("name", [option.name for option in OPTIONS if option.parts[0] == "cluster"])
+def test_every_cluster_of_ours_composes_and_loads(command: Callable[..., int], fake: FakeRun, name: str) -> None:
+    assert command("+model=tiny", f"cluster={name}") == 7
+    assert fake.spec.settings.cluster.kind == name
 
 
 def test_every_option_of_ours_says_when_to_choose_it() -> None:
