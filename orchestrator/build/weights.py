@@ -16,7 +16,6 @@ import torch
 from orchestrator.build import sources
 from orchestrator.spec import WeightsSpec
 
-
 CONVOLUTIONS = (
     torch.nn.Conv1d,
     torch.nn.Conv2d,
@@ -62,8 +61,8 @@ def draw(module: torch.nn.Module, seed: int) -> None:
     """Draws what a factory's own initialisation leaves too plain to prove anything on.
 
     Freshly built models answer zeros (vit_b_16: its head starts at zero), the same for every input (mobilenet_v3_small: the
-    signal is lost on the way), or hide mistakes (a BatchNorm of mean 0 and deviation 1 can be left out unseen). The recipe, with
-    one generator of the seed, over all modules and then all parameters in the order in which they were registered:
+    signal is lost on the way), or hide mistakes (a BatchNorm of mean 0 and deviation 1 can be left out unseen). The recipe,
+    with one generator of the seed, over all modules and then all parameters in the order in which they were registered:
 
     1. A convolution's kernel: normal, variance 2 / fan-in (He et al. 2015), which keeps the signal's size through any depth.
     2. A normalisation with running statistics: mean N(0, 0.1), variance U(0.5, 1.5), weight 0.92 U(0.5, 1.5), bias N(0, 0.1).
