@@ -1,0 +1,89 @@
+"""The TorchDynamo-based exporter: torch.export captures, torch.onnx translates. One independent export per opset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from exporters import graph, shapes
+from exporters.base import CaptureError, Dim, Emission, Example, Progress, Step
+from exporters.surroundings import surroundings
+
+
+def export(
+    module: torch.nn.Module,
+    example: Example,
+    dims: Mapping[str, Dim],
+    opsets: Sequence[int],
+    options: Mapping[str, Any],
+    folder: Path,
+) -> Iterator[Progress | Emission]:
+    """Exports with `torch.onnx.export(dynamo=True)`; see `base.Exporter`.
+
+    Options:
+        optimize: Constant folding and the rewrite rules of onnxscript.
+
+    Below opset 18 torch.onnx logs a warning and returns opset 18: `Emission.opset_actual` says so.
+    """
+    for opset in opsets:
+        yield Progress(step=Step.CAPTURE, opset=opset)
+        began = time.perf_counter()
+        with surroundings(module) as warnings:
+            program = _program(module, example, dims, opset, options)
+        captured = time.perf_counter()
+        yield Progress(step=Step.EMIT, opset=opset)
+        resumed = time.perf_counter()
+        graph.order_inputs(program.model, [spec.name for spec in example.specs])
+        written = graph.write(program.model, folder, f"dynamo-opset{opset}")
+        yield Emission(
+            opset=opset,
+            opset_actual=written.opset,
+            made_from="exported",
+            files=written.files,
+            ranges=_ranges(program, module, example),
+            warnings=tuple(warnings),
+            sources=written.sources,
+            capture_seconds=captured - began,
+            emit_seconds=time.perf_counter() - resumed,
+        )
+
+
+def _program(
+    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], opset: int, options: Mapping[str, Any]
+) -> torch.onnx.ONNXProgram:
+    specs = shapes.in_signature_order(module.forward, example)
+    try:
+        program = torch.onnx.export(
+            module,
+            example.args,
+            kwargs={spec.name: example.values[spec.name] for spec in specs if spec.keyword},
+            dynamo=True,
+            opset_version=opset,
+            dynamic_shapes=shapes.dynamic_shapes(module.forward, example, dims),
+            input_names=[spec.name for spec in specs],
+            output_names=list(example.outputs) or None,
+            optimize=options["optimize"],
+            verbose=False,
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        if type(error).__name__ != "TorchExportError":
+            raise
+        raise CaptureError(_cause(error)) from error
+    assert program is not None
+    return program
+
+
+def _ranges(program: torch.onnx.ONNXProgram, module: torch.nn.Module, example: Example) -> shapes.Ranges:
+    assert program.exported_program is not None
+    return shapes.obtained_ranges(program.exported_program, shapes.in_signature_order(module.forward, example))
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what torch.export said, without the advice of torch.onnx around it."""
+    cause = error.__cause__ or error
+    text = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+    return f"torch.export: {type(cause).__name__}: {text}"
