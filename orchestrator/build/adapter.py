@@ -7,8 +7,6 @@ come in another order than forward's. Needs nothing but torch: a repro script ca
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import keyword
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,40 +14,33 @@ import torch
 
 
 class Adapter(torch.nn.Module):
-    """Calls the inner module; `adapt` makes one whose forward has a signature with the names of the inputs."""
+    """Calls the inner module with the last inputs by name, and flattens its answer.
 
-    def __init__(self, inner: torch.nn.Module, keywords: Sequence[str], select: Sequence[str]) -> None:
+    Args:
+        inner: The module; its training flag becomes the wrapper's, because TorchScript export sets all flags to the root's.
+        keywords: Parameters of the inner forward that the last inputs are given to by name.
+        select: Fields of the answer to keep, in this order; empty keeps all.
+    """
+
+    def __init__(self, inner: torch.nn.Module, keywords: Sequence[str] = (), select: Sequence[str] = ()) -> None:
         super().__init__()
         self.inner = inner
         self.keywords = tuple(keywords)
         self.select = tuple(select)
+        self.training = inner.training
 
-    def call(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """Passes the last inputs by name and flattens the answer."""
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Answers with all tensors of the inner module's answer."""
         positional = len(inputs) - len(self.keywords)
         named = dict(zip(self.keywords, inputs[positional:], strict=True))
         return tuple(flatten(self.inner(*inputs[:positional], **named), self.select))
 
 
-def adapt(inner: torch.nn.Module, names: Sequence[str], keywords: Sequence[str], select: Sequence[str]) -> Adapter:
-    """Wraps a module.
-
-    Args:
-        inner: The module; its training flag becomes the wrapper's, because TorchScript export sets all flags to the root's.
-        names: Of all inputs, in the order in which the wrapper takes them.
-        keywords: The last of the names: what the inner module takes by name.
-        select: Fields of the answer to keep, in this order; empty keeps all.
-    """
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *map(_spelled, names))]
-
-    def forward(self: Adapter, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self.call(inputs)
-
-    # torch.export matches dynamic shapes with the signature, and *inputs would be a single parameter.
-    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    adapter: Adapter = type("Adapter", (Adapter,), {"forward": forward})(inner, keywords, select)
-    adapter.training = inner.training
-    return adapter
+def is_plain(answer: object) -> bool:
+    """Whether both exporters take the answer as it is: a tensor, or a tuple of tensors."""
+    return isinstance(answer, torch.Tensor) or (
+        type(answer) is tuple and all(isinstance(item, torch.Tensor) for item in answer)
+    )
 
 
 def flatten(answer: Any, select: Sequence[str] = ()) -> Iterator[torch.Tensor]:
@@ -85,7 +76,3 @@ def _fields(answer: Any) -> Mapping[str, Any]:
     if hasattr(answer, "_asdict"):
         return dict(answer._asdict())
     raise TypeError(f"the module's answer holds a {type(answer).__name__}; choose with `select` what is a tensor")
-
-
-def _spelled(name: str) -> str:
-    return name if name.isidentifier() and not keyword.iskeyword(name) else "input_" + "".join(filter(str.isalnum, name))

@@ -16,7 +16,7 @@ import torch
 from exporters.base import TensorSpec
 from orchestrator.build import trust as trusting
 from orchestrator.build import weights
-from orchestrator.build.adapter import adapt
+from orchestrator.build.adapter import Adapter, is_plain
 from orchestrator.spec import ModelSpec
 
 _PLAIN_ANSWER = re.compile(r"Tensor|[Tt]uple\[Tensor(, (Tensor|\.\.\.))*\]")
@@ -56,7 +56,8 @@ def build(model: ModelSpec, dtype: str, trust: tuple[str, ...]) -> torch.nn.Modu
         message = " ".join(str(error).split())
         raise BuildError(f"{model.config_path}: {model.build.target}: {type(error).__name__}: {message}") from error
     module.train(model.mode == "train")
-    return _adapted(module, model) if adapted else module
+    keywords = [spec.name for spec in model.inputs if spec.keyword]
+    return Adapter(module, keywords, model.select) if adapted else module
 
 
 def exported_specs(model: ModelSpec) -> tuple[TensorSpec, ...]:
@@ -77,8 +78,7 @@ def needs_adapter(module: torch.nn.Module, model: ModelSpec, dtype: torch.dtype)
     if _PLAIN_ANSWER.fullmatch(text.replace("torch.", "").replace("typing.", "")):
         return False
     with torch.no_grad():
-        answer = module(*(_smallest(spec, model, dtype) for spec in model.inputs))
-    return not (isinstance(answer, torch.Tensor) or (type(answer) is tuple and all(map(torch.is_tensor, answer))))
+        return not is_plain(module(*(_smallest(spec, model, dtype) for spec in model.inputs)))
 
 
 def _trusted(model: ModelSpec, patterns: tuple[str, ...]) -> dict[str, Any]:
@@ -103,11 +103,6 @@ def _value(value: Any, factories: Mapping[str, Any]) -> Any:
             return _make(value[trusting.TARGET], arguments, factories)
         return {name: _value(item, factories) for name, item in arguments.items()}
     return [_value(item, factories) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _adapted(module: torch.nn.Module, model: ModelSpec) -> torch.nn.Module:
-    names = [spec.name for spec in model.inputs]
-    return adapt(module, names, [spec.name for spec in model.inputs if spec.keyword], model.select)
 
 
 def _smallest(spec: TensorSpec, model: ModelSpec, dtype: torch.dtype) -> torch.Tensor:

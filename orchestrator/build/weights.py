@@ -1,6 +1,6 @@
 """Weights of a module: drawn from a seed by a stated recipe, or read from a file whose digest was checked first.
 
-The public functions from `draw` on need nothing but torch and safetensors: a repro script carries copies of them. Not covered:
+The functions from `draw_weights` on need nothing but torch and safetensors: a repro script carries copies of them. Not covered:
 files that hold code (pickled modules, TorchScript archives); torch.load refuses them.
 """
 
@@ -38,7 +38,7 @@ def fill(module: torch.nn.Module, spec: WeightsSpec) -> None:
         OSError: It cannot be read.
     """
     if spec.seed is not None:
-        draw(module, spec.seed)
+        draw_weights(module, spec.seed)
         return
     path = locate(spec)
     if spec.sha256 is not None:
@@ -57,7 +57,7 @@ def locate(spec: WeightsSpec) -> Path:
     return package.folders[0] / spec.file
 
 
-def draw(module: torch.nn.Module, seed: int) -> None:
+def draw_weights(module: torch.nn.Module, seed: int) -> None:
     """Draws what a factory's own initialisation leaves too plain to prove anything on.
 
     Freshly built models answer zeros (vit_b_16: its head starts at zero), the same for every input (mobilenet_v3_small: the
@@ -89,7 +89,7 @@ def draw(module: torch.nn.Module, seed: int) -> None:
 
 
 def draw_normalisation(part: torch.nn.Module, generator: torch.Generator) -> None:
-    """Step 2 of the recipe of `draw`; weight and bias are missing where affine is off."""
+    """Step 2 of the recipe of `draw_weights`; weight and bias are missing where affine is off."""
     for name, centre, spread in (("running_mean", 0.0, 0.1), ("bias", 0.0, 0.1)):
         tensor = getattr(part, name, None)
         if tensor is not None:
@@ -101,7 +101,7 @@ def draw_normalisation(part: torch.nn.Module, generator: torch.Generator) -> Non
 
 
 def varied(constant: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Step 3 of the recipe of `draw`: new values for a tensor whose elements are all equal."""
+    """Step 3 of the recipe of `draw_weights`: new values for a tensor whose elements are all equal."""
     value = float(constant.flatten()[0])
     new = torch.empty_like(constant)
     if value != 0:
