@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,18 @@ from orchestrator.spec import ModelSpec, Target, VerifySpec
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
 
-    from orchestrator.verify.reference import Reference
+    from orchestrator.verify.reference import Probe, Reference
+
+
+class ArtifactError(Exception):
+    """The artifact is at fault, in one line: the check that meets it has failed, whatever it looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """An artifact on disk and what it is judged against; lives in the worker only."""
+class Candidate:
+    """An artifact on disk and what it is to be judged against; lives in the worker only."""
 
     folder: Path
     """Absolute; holds the files of the artifact, under the names in `artifact.files`."""
@@ -32,13 +38,47 @@ class Subject:
     target: Target
     spec: VerifySpec
     reference: Reference
-    run: Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
-    """Runs the artifact by its absolute path on the target's provider: inputs by name → outputs in the artifact's order."""
 
     @property
     def path(self) -> Path:
         """The graph file, absolute."""
         return self.folder / self.artifact.files[0].name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(Candidate):
+    """A candidate while it is judged: with the means to run it."""
+
+    run: Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
+    """Runs the artifact by its absolute path on the target's provider: inputs by name → outputs in the artifact's order."""
+    native: Callable[[], str | None]
+    """Waits for the native checker, which works meanwhile in a process of its own: its complaint, or None."""
+    _answers: dict[str, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+
+    @functools.cached_property
+    def proto(self) -> onnx.ModelProto:
+        """The graph file as it lies there, external data not loaded.
+
+        Raises:
+            ArtifactError: it is no ONNX file.
+        """
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+        try:
+            return onnx.load(self.path, load_external_data=False)
+        except DecodeError as error:
+            raise ArtifactError(f"{self.path.name} is no ONNX file: {error}") from error
+
+    def answer(self, probe: Probe) -> list[np.ndarray]:
+        """Outputs on a probe of the reference, in the artifact's order; run once and shared by all checks.
+
+        Raises:
+            ArtifactError: the artifact does not load or does not run.
+        """
+        if probe.name not in self._answers:
+            self._answers[probe.name] = self.run(probe.inputs)
+        return self._answers[probe.name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,4 +90,7 @@ class Verdict:
 
 
 CheckFunction = Callable[[Subject], Verdict]
-"""A check module's `check`; whatever it raises becomes a check with status `error`."""
+"""A check module's `check`.
+
+An `ArtifactError` becomes a check with status `failed`, whatever else it raises one with status `error`.
+"""

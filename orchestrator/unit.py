@@ -1,0 +1,241 @@
+"""One unit of work from build to verdict, as a stream of events: the one place where an exception becomes a result.
+
+Runs in the process that it is called in; limits and isolation are `sandbox`'s business, where it runs is the scheduler's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporters import graph
+from exporters.base import CaptureError, Emission, Example, Progress
+from exporters.registry import EXPORTERS
+from orchestrator.build import module as module_builder
+from orchestrator.build.trust import UntrustedError
+from orchestrator.errors import StorageError
+from orchestrator.result import (
+    Artifact,
+    CellError,
+    CellFinished,
+    CellResult,
+    Event,
+    FileRef,
+    Finding,
+    Stage,
+    StageStarted,
+    Status,
+    ValueInfo,
+)
+from orchestrator.spec import Cell, UnitTask, VerifyLevel
+from orchestrator.store.blobs import BlobStore
+from orchestrator.verify import probes, reference, verifier
+from orchestrator.verify.base import Candidate
+
+if TYPE_CHECKING:
+    import torch
+
+    from orchestrator.verify.reference import Reference
+
+
+def run(task: UnitTask, folder: Path) -> Iterator[Event]:
+    """Do the unit's work in this process.
+
+    Args:
+        task: The unit, and which of its cells already have a verdict.
+        folder: An empty scratch folder; what lasts goes to the store.
+
+    Yields:
+        A StageStarted before each stage, a CellFinished for every cell that is neither skipped by the plan nor done already.
+        An ordinary exception of any stage becomes the result of the cells that the stage worked for.
+    """
+    return _UnitRun(task, folder).events()
+
+
+class _UnitRun:
+    """The state of one unit while it is worked on."""
+
+    def __init__(self, task: UnitTask, folder: Path) -> None:
+        self.unit, self.task, self.folder = task.unit, task, folder
+        self.store = BlobStore(Path(task.store))
+        self.pending = [cell for cell in task.unit.cells if cell.skip is None and cell.id not in task.done]
+        self.stage = Stage.BUILD
+        self.durations: dict[Stage, float] = {}
+        self.findings: tuple[Finding, ...] = ()
+        self.reference: Reference | None = None
+        self.test_data: tuple[FileRef, ...] = ()
+        self.stored: dict[str, FileRef] = {}
+
+    def events(self) -> Iterator[Event]:
+        try:
+            yield self._start(Stage.BUILD)
+            with self._timed():
+                module = module_builder.build(self.unit.model, self.unit.dtype, self.task.trust)
+            if self.unit.verify.level is not VerifyLevel.OFF:
+                yield self._start(Stage.REFERENCE)
+                with self._timed():
+                    self._compute_reference(module)
+        except Exception as error:
+            yield from self._fail(self.pending, error)
+            return
+        yield from self._export(module)
+
+    def _start(self, stage: Stage, cell: str | None = None) -> StageStarted:
+        self.stage = stage
+        return StageStarted(unit=self.unit.id, cell=cell, stage=stage)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.durations[self.stage] = time.perf_counter() - began
+
+    def _compute_reference(self, module: torch.nn.Module) -> None:
+        self.reference = reference.compute(module, self.unit.model, self.unit.dtype, self.unit.verify)
+        self.findings = self.reference.findings
+        self.test_data = tuple(
+            self._put(name) for name in verifier.write_test_data(self.reference, self.unit.model, self.folder)
+        )
+
+    def _export(self, module: torch.nn.Module) -> Iterator[Event]:
+        """Ask for all opsets at once; an opset that raises costs its own cells, and the rest is asked for again."""
+        opsets = list(dict.fromkeys(cell.opset for cell in self.pending))
+        while opsets:
+            working_on = opsets[0]
+            exporting = self._exporting(module, opsets)
+            while True:
+                try:
+                    item = next(exporting, None)
+                except Exception as error:
+                    lost = opsets if isinstance(error, CaptureError) else [working_on]
+                    yield from self._fail([cell for cell in self.pending if cell.opset in lost], error)
+                    opsets = [opset for opset in opsets if opset not in lost]
+                    break
+                if item is None:
+                    assert not opsets, f"{self.unit.exporter.name} ended without an artifact for opsets {opsets}"
+                    break
+                if isinstance(item, Progress):
+                    working_on = item.opset or working_on
+                    yield self._progress(item)
+                else:
+                    opsets.remove(item.opset)
+                    yield from self._judge(item)
+
+    def _exporting(self, module: torch.nn.Module, opsets: Sequence[int]) -> Iterator[Progress | Emission]:
+        model = self.unit.model
+        specs = module_builder.exported_specs(model)
+        values = probes.draw(specs, probes.example_sizes(model.dims, specs), self.unit.verify.seed, self.unit.dtype)
+        example = Example(specs=specs, values=values, outputs=tuple(output.name for output in model.outputs))
+        export = EXPORTERS[self.unit.exporter.name]
+        return export(module, example, model.dims, tuple(opsets), self.unit.exporter.options, self.folder)
+
+    def _progress(self, progress: Progress) -> StageStarted:
+        cells = [cell.id for cell in self.pending if cell.opset == progress.opset]
+        return self._start(Stage(progress.step.value), cells[0] if cells else None)
+
+    def _judge(self, emission: Emission) -> Iterator[Event]:
+        self.durations |= {Stage.CAPTURE: emission.capture_seconds, Stage.EMIT: emission.emit_seconds}
+        for cell in [cell for cell in self.pending if cell.opset == emission.opset]:
+            yield self._start(Stage.VERIFY, cell.id)
+            try:
+                with self._timed():
+                    result = self._verdict(cell, emission)
+            except Exception as error:
+                yield from self._fail([cell], error)
+            else:
+                yield self._finish(cell, result)
+
+    def _verdict(self, cell: Cell, emission: Emission) -> CellResult:
+        artifact = self._artifact(emission)
+        sources = self._put_json("sources.json", emission.sources)
+        warnings = tuple(Finding(kind="exporter_warning", message=w.message, source=w.source) for w in emission.warnings)
+        result = CellResult(
+            cell=cell.id,
+            status=Status.UNVERIFIED,
+            reason="verify=off: nothing was proved",
+            findings=self.findings + warnings,
+            artifact=artifact,
+            attachments=(sources, *self.test_data),
+        )
+        if self.reference is None:
+            return result
+        candidate = Candidate(
+            folder=self.folder.absolute(),
+            artifact=artifact,
+            opset=cell.opset,
+            emission=emission,
+            model=self.unit.model,
+            dtype=self.unit.dtype,
+            target=cell.target,
+            spec=self.unit.verify,
+            reference=self.reference,
+        )
+        checks, findings = verifier.verify(candidate, self.task.threads)
+        reason = verifier.failed(checks)
+        status = Status.CHECK_FAILED if reason else Status.PASSED
+        findings = result.findings + findings
+        return dataclasses.replace(result, status=status, reason=reason or "", checks=checks, findings=findings)
+
+    def _artifact(self, emission: Emission) -> Artifact:
+        described = graph.describe(self.folder / emission.files[0])
+        return Artifact(
+            files=tuple(self._put(name) for name in emission.files),
+            opset=described.opset,
+            ir_version=described.ir_version,
+            op_counts=described.op_counts,
+            inputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.inputs),
+            outputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.outputs),
+            made_from=emission.made_from,
+        )
+
+    def _put(self, name: str) -> FileRef:
+        """Store a file of the folder; a name is stored once, since an exporter never writes a name with other bytes."""
+        if name not in self.stored:
+            sha256, size = self.store.put_file(self.folder / name)
+            self.stored[name] = FileRef(name=name, sha256=sha256, bytes=size)
+        return self.stored[name]
+
+    def _put_json(self, name: str, value: object) -> FileRef:
+        sha256, size = self.store.put_bytes(msgspec.json.format(msgspec.json.encode(value)))
+        return FileRef(name=name, sha256=sha256, bytes=size)
+
+    def _fail(self, cells: Sequence[Cell], error: Exception) -> Iterator[Event]:
+        for cell in list(cells):
+            yield self._finish(cell, _failure(cell, self.stage, error, self.findings))
+
+    def _finish(self, cell: Cell, result: CellResult) -> CellFinished:
+        self.pending.remove(cell)
+        return CellFinished(result=result)
+
+
+def _failure(cell: Cell, stage: Stage, error: Exception, findings: tuple[Finding, ...]) -> CellResult:
+    message = (str(error).strip() or type(error).__name__).splitlines()[0]
+    kind = _kind(error)
+    return CellResult(
+        cell=cell.id,
+        status=Status.INFRA_ERROR if isinstance(error, StorageError) or kind == "disk_full" else Status.EXPORT_FAILED,
+        reason=f"{stage}: {message}",
+        findings=findings,
+        error=CellError(stage=stage, kind=kind, message=message, traceback="".join(traceback.format_exception(error))),
+    )
+
+
+def _kind(error: Exception) -> str:
+    match error:
+        case StorageError():
+            return error.kind
+        case UntrustedError():
+            return "untrusted"
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "disk_full"
+    return type(error).__name__

@@ -1,0 +1,76 @@
+"""What `parity` and `shapes` have in common: the artifact's answers on some probes against eager's, in one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.result import Check, CheckStatus
+from orchestrator.spec import OutputSpec
+from orchestrator.verify.base import ArtifactError, Subject, Verdict
+from orchestrator.verify.compare import Comparison, Tolerance, compare
+from orchestrator.verify.reference import Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """One output on one probe."""
+
+    place: str
+    comparison: Comparison
+
+
+def agreement(check: str, subject: Subject, probes: Sequence[Probe], problems: Sequence[str] = ()) -> Verdict:
+    """Compare on the probes.
+
+    Args:
+        check: Identifier of the check that asks.
+        subject: The artifact.
+        probes: Of its reference.
+        problems: What is wrong besides.
+    """
+    compared = [one for probe in probes for one in _compared(subject, probe)]
+    worst = max(compared, key=lambda one: one.comparison.share)
+    failures = [f"{one.place}: {one.comparison.problem}" for one in compared if one.comparison.problem]
+    if len(failures) > 1:
+        failures = [f"{failures[0]} (and {len(failures) - 1} more of {len(compared)} comparisons)"]
+    failures = [*problems, *failures]
+    return Verdict(
+        check=Check(
+            id=check,
+            status=CheckStatus.FAILED if failures else CheckStatus.PASSED,
+            detail="; ".join(failures) or _summary(worst, len(compared)),
+            measured=worst.comparison.error,
+            threshold=worst.comparison.bound,
+        )
+    )
+
+
+def _compared(subject: Subject, probe: Probe) -> Iterator[_Compared]:
+    try:
+        answers = subject.answer(probe)
+    except ArtifactError as error:
+        yield _Compared(place=probe.name, comparison=Comparison(problem=str(error)))
+        return
+    if len(answers) != len(probe.outputs):
+        problem = f"{len(answers)} outputs instead of {len(probe.outputs)}"
+        yield _Compared(place=probe.name, comparison=Comparison(problem=problem))
+        return
+    for index, output in enumerate(subject.model.outputs):
+        exact = None if probe.exact is None else probe.exact[index]
+        yield _Compared(
+            place=f"{output.name} on {probe.name}",
+            comparison=compare(answers[index], probe.outputs[index], exact, k=subject.spec.k, tolerance=_tolerance(output)),
+        )
+
+
+def _tolerance(output: OutputSpec) -> Tolerance | None:
+    if output.rtol is None and output.atol is None:
+        return None
+    return Tolerance(rtol=output.rtol or 0.0, atol=output.atol or 0.0)
+
+
+def _summary(worst: _Compared, count: int) -> str:
+    comparison = worst.comparison
+    ratio = "" if comparison.ratio is None else f", {comparison.ratio:.1f} x eager's own"
+    return f"{count} comparisons; worst {worst.place}: {comparison.error:.1e} of {comparison.bound:.1e} allowed{ratio}"

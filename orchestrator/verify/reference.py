@@ -1,0 +1,186 @@
+"""What the eager module answers on the probes, in the cell's dtype and in float64: what artifacts are judged against.
+
+A reference that cannot tell right from wrong is refused here. It is computed once for a model and a dtype.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from orchestrator.build.adapter import flatten
+from orchestrator.result import Finding
+from orchestrator.spec import ModelSpec, VerifySpec
+from orchestrator.verify import probes
+from orchestrator.verify.probes import ProbeSpec
+
+
+class EagerError(Exception):
+    """The model itself raises, or answers otherwise than its declaration says; one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Inputs and what eager answers to them; arrays have the shapes of the model."""
+
+    name: str
+    kind: Literal["example", "case", "values", "sizes"]
+    sizes: Mapping[str, int]
+    inputs: Mapping[str, np.ndarray]
+    outputs: tuple[np.ndarray, ...]
+    """In flattened order, in the cell's dtype."""
+    exact: tuple[np.ndarray, ...] | None
+    """The same in float64; None if the model cannot run so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """All probes that eager answers to, the example first."""
+
+    probes: tuple[Probe, ...]
+    vacuous: Mapping[str, str]
+    """Outputs that tell nothing, with the reason."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def example(self) -> Probe:
+        """The inputs that are exported."""
+        return self.probes[0]
+
+
+def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifySpec) -> Reference:
+    """Run the eager module on the probes.
+
+    The module is left as it was: one with a submodule in training mode is run as a copy, since it would update its statistics.
+
+    Args:
+        module: In the dtype and mode of the cell.
+        model: Its declaration.
+        dtype: Of the cell.
+        spec: Level and seed of the probes.
+
+    Raises:
+        EagerError: The model raises on the example, or its number of outputs is not the declared one.
+    """
+    findings: list[Finding] = []
+    runner = _Runner(module)
+    wide = None if dtype == "float64" else _in_float64(module, findings)
+    found = []
+    for planned in probes.plan_probes(model, spec.level, spec.seed):
+        probe = _probe(runner, wide, planned, dtype, findings)
+        if probe is not None:
+            found.append(probe)
+    _check_outputs(found[0], model)
+    if not _repeats(runner, found[0]):
+        findings.append(Finding(kind="nondeterministic_model", message="eager answers differently when it is asked twice"))
+    return Reference(probes=tuple(found), vacuous=_vacuous(found, model), findings=tuple(dict.fromkeys(findings)))
+
+
+class _Runner:
+    """A module that answers with numpy arrays and does not change."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._module = module
+        self._changes = any(submodule.training for submodule in module.modules())
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> tuple[np.ndarray, ...]:
+        module = copy.deepcopy(self._module) if self._changes else self._module
+        with torch.no_grad():
+            # A model may write into its inputs.
+            answer = module(*(value.clone() for value in inputs.values()))
+            return tuple(array(tensor) for tensor in flatten(answer))
+
+
+def array(tensor: torch.Tensor) -> np.ndarray:
+    """A copy as numpy array; bfloat16, which numpy lacks, by ml_dtypes."""
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype is torch.bfloat16:
+        return np.array(tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16))
+    return np.array(tensor.numpy())
+
+
+def _in_float64(module: torch.nn.Module, findings: list[Finding]) -> _Runner | None:
+    try:
+        return _Runner(copy.deepcopy(module).double())
+    except Exception as error:
+        findings.append(_no_float64(error))
+        return None
+
+
+def _probe(runner: _Runner, wide: _Runner | None, planned: ProbeSpec, dtype: str, findings: list[Finding]) -> Probe | None:
+    inputs = probes.draw(planned.specs, planned.sizes, planned.seed, dtype)
+    try:
+        outputs = runner(inputs)
+    except Exception as error:
+        message = f"the model itself raises on {planned.name}: {_line(error)}"
+        if planned.kind == "example":
+            raise EagerError(message) from error
+        findings.append(Finding(kind="eager_raises", message=message))
+        return None
+    return Probe(
+        name=planned.name,
+        kind=planned.kind,
+        sizes=planned.sizes,
+        inputs={name: array(value) for name, value in inputs.items()},
+        outputs=outputs,
+        exact=_exact(wide, inputs, outputs, findings) if wide else None,
+    )
+
+
+def _exact(
+    wide: _Runner, inputs: Mapping[str, torch.Tensor], outputs: Sequence[np.ndarray], findings: list[Finding]
+) -> tuple[np.ndarray, ...] | None:
+    try:
+        exact = wide({name: value.double() if value.is_floating_point() else value for name, value in inputs.items()})
+    except Exception as error:
+        findings.append(_no_float64(error))
+        return None
+    return exact if [a.shape for a in exact] == [a.shape for a in outputs] else None
+
+
+def _no_float64(error: Exception) -> Finding:
+    return Finding(kind="no_float64", message=f"no float64 reference, tolerances of assert_close hold: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+
+
+def _check_outputs(example: Probe, model: ModelSpec) -> None:
+    declared = [output.name for output in model.outputs]
+    if len(example.outputs) != len(declared):
+        raise EagerError(
+            f"the model answers with {len(example.outputs)} tensors, {model.config_path} declares "
+            f"{len(declared)} outputs ({', '.join(declared)})"
+        )
+
+
+def _repeats(runner: _Runner, example: Probe) -> bool:
+    again = runner({name: _tensor(value) for name, value in example.inputs.items()})
+    return all(np.array_equal(a, b, equal_nan=_has_nan(a)) for a, b in zip(again, example.outputs, strict=True))
+
+
+def _has_nan(values: np.ndarray) -> bool:
+    return bool(np.issubdtype(values.dtype, np.inexact))
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    if values.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(values.copy())
+
+
+def _vacuous(found: Sequence[Probe], model: ModelSpec) -> dict[str, str]:
+    """Outputs that have one value for all elements of all probes: any artifact that answers it would pass."""
+    reasons: dict[str, str] = {}
+    for index, output in enumerate(model.outputs):
+        values = np.unique(np.concatenate([probe.outputs[index].ravel() for probe in found]).astype(np.float64))
+        if len(values) < 2 and not output.constant:
+            reasons[output.name] = f"is {values[0]:g} everywhere on all probes" if len(values) else "is empty on all probes"
+    return reasons

@@ -1,0 +1,29 @@
+"""All checks in the order in which they run and are reported, with the levels that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.spec import VerifyLevel
+from orchestrator.verify import delivery, interface, parity, shapes, structure
+from orchestrator.verify.base import CheckFunction
+
+EVERY_LEVEL = frozenset({VerifyLevel.QUICK, VerifyLevel.STANDARD, VerifyLevel.STRICT})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A check and when it runs."""
+
+    check: CheckFunction
+    levels: frozenset[VerifyLevel]
+
+
+CHECKS: Mapping[str, Registered] = {
+    "delivery": Registered(check=delivery.check, levels=EVERY_LEVEL),
+    "structure": Registered(check=structure.check, levels=EVERY_LEVEL),
+    "interface": Registered(check=interface.check, levels=EVERY_LEVEL),
+    "parity": Registered(check=parity.check, levels=EVERY_LEVEL),
+    "shapes": Registered(check=shapes.check, levels=EVERY_LEVEL),
+}

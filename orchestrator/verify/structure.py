@@ -1,0 +1,86 @@
+"""Whether the file is valid ONNX of the opset that was asked for, and holds nothing that belongs to training or to chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import numpy_helper
+
+from orchestrator.verify import runtime
+from orchestrator.verify.base import Subject, Verdict
+from orchestrator.verify.verdicts import judged
+
+STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+"""Operators of the ONNX standard whose answer depends on a generator."""
+DROPOUT_MODE_INPUT = 2
+"""Position of Dropout's training_mode, from opset 12 on."""
+
+
+def check(subject: Subject) -> Verdict:
+    """Opset, domains, IR version, training mode, random operators; the native checker and shape inference in their process."""
+    proto = subject.proto
+    problems = [*_opset(subject), *_domains(proto), *_ir_version(proto)]
+    nodes = list(_nodes(proto))
+    problems += _random(nodes)
+    if subject.model.mode == "eval":
+        problems += _training(proto, nodes)
+    if complaint := subject.native():
+        problems.append(f"onnx's checker: {complaint}")
+    return judged("structure", problems, f"opset {subject.artifact.opset}, IR version {proto.ir_version}, {len(nodes)} nodes")
+
+
+def _opset(subject: Subject) -> Iterator[str]:
+    actual = subject.artifact.opset
+    if actual != subject.opset:
+        yield f"asked for opset {subject.opset}, the file is opset {actual}: the exporter did not honour it and did not say so"
+
+
+def _domains(proto: onnx.ModelProto) -> Iterator[str]:
+    own = {function.domain for function in proto.functions}
+    used = {node.domain for node in _nodes(proto)}
+    for domain in sorted(used - own - STANDARD_DOMAINS):
+        yield f"operators of the domain {domain}, which the file neither defines nor a standard runtime knows"
+
+
+def _ir_version(proto: onnx.ModelProto) -> Iterator[str]:
+    if not runtime.takes_ir_version(proto.ir_version):
+        yield f"IR version {proto.ir_version} is newer than the installed ONNX Runtime reads"
+
+
+def _random(nodes: list[onnx.NodeProto]) -> Iterator[str]:
+    for node in nodes:
+        if node.op_type in RANDOM:
+            yield f"{node.name} is a {node.op_type}: the artifact answers differently every time"
+
+
+def _training(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[str]:
+    true = {tensor.name for tensor in proto.graph.initializer if tensor.data_type == onnx.TensorProto.BOOL and _is_true(tensor)}
+    true |= {node.output[0] for node in nodes if node.op_type == "Constant" and _is_true_constant(node)}
+    for node in nodes:
+        attributes = {attribute.name: attribute.i for attribute in node.attribute}
+        normalises = node.op_type == "BatchNormalization" and attributes.get("training_mode")
+        drops = node.op_type == "Dropout" and len(node.input) > DROPOUT_MODE_INPUT and node.input[DROPOUT_MODE_INPUT] in true
+        if normalises or drops:
+            yield f"{node.name} is a {node.op_type} in training mode, the model is declared in eval mode"
+
+
+def _is_true_constant(node: onnx.NodeProto) -> bool:
+    return any(a.name == "value" and a.t.data_type == onnx.TensorProto.BOOL and _is_true(a.t) for a in node.attribute)
+
+
+def _is_true(tensor: onnx.TensorProto) -> bool:
+    return bool(numpy_helper.to_array(tensor).all())
+
+
+def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, in subgraphs and functions too."""
+    todo = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
+    while todo:
+        node = todo.pop()
+        yield node
+        for attribute in node.attribute:
+            todo.extend(attribute.g.node)
+            for graph in attribute.graphs:
+                todo.extend(graph.node)

@@ -1,0 +1,97 @@
+"""Judges one artifact: runs the checks of the level on the files, in order, each timed, each able to fail alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from onnx import numpy_helper
+
+from orchestrator.result import Check, CheckStatus, Finding
+from orchestrator.spec import ModelSpec
+from orchestrator.verify import native
+from orchestrator.verify.base import ArtifactError, Candidate, CheckFunction, Subject, Verdict
+from orchestrator.verify.reference import Reference
+from orchestrator.verify.registry import CHECKS
+from orchestrator.verify.runtime import Runner
+
+TEST_DATA = "test_data_set_0"
+"""As the ONNX backend tests call the folder of a model's first inputs and outputs."""
+
+
+def verify(candidate: Candidate, threads: int) -> tuple[tuple[Check, ...], tuple[Finding, ...]]:
+    """Judge an artifact.
+
+    Args:
+        candidate: The artifact and what it is judged against.
+        threads: That ONNX Runtime may use within an operator.
+
+    Returns:
+        A check for each that the level asks for, and what was seen on the way. Nothing is raised: a check that could not run
+        says so.
+    """
+    runner = Runner(candidate.path, candidate.target, threads)
+    parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
+    subject = Subject(**parts, run=runner, native=native.start(candidate.path))
+    verdicts = list(_verdicts(subject))
+    # Collected in any case, or the process would outlive its parent's interest in it.
+    subject.native()
+    findings = [finding for verdict in verdicts for finding in verdict.findings]
+    return _with_placement(runner, [verdict.check for verdict in verdicts]), tuple(findings)
+
+
+def failed(checks: Sequence[Check]) -> str | None:
+    """Why an artifact does not pass, in one line: the first check that says no; None if it passes."""
+    bad = [check for check in checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR)]
+    return f"{bad[0].id}: {bad[0].detail}" if bad else None
+
+
+def write_test_data(reference: Reference, model: ModelSpec, folder: Path) -> tuple[str, ...]:
+    """Write the example as the ONNX backend tests lay it out, so that any runtime can be tried on it.
+
+    Returns:
+        Names below the folder: `test_data_set_0/input_0.pb`, `test_data_set_0/output_0.pb`, …
+    """
+    (folder / TEST_DATA).mkdir()
+    names = []
+    outputs = zip((output.name for output in model.outputs), reference.example.outputs, strict=True)
+    for kind, values in (("input", reference.example.inputs.items()), ("output", outputs)):
+        for index, (name, value) in enumerate(values):
+            names.append(f"{TEST_DATA}/{kind}_{index}.pb")
+            (folder / names[-1]).write_bytes(numpy_helper.from_array(value, name).SerializeToString())
+    return tuple(names)
+
+
+def _verdicts(subject: Subject) -> Iterator[Verdict]:
+    for name, registered in CHECKS.items():
+        if subject.spec.level in registered.levels:
+            began = time.perf_counter()
+            verdict = _verdict(name, registered.check, subject)
+            check = dataclasses.replace(verdict.check, seconds=time.perf_counter() - began)
+            yield dataclasses.replace(verdict, check=check)
+
+
+def _verdict(name: str, check: CheckFunction, subject: Subject) -> Verdict:
+    try:
+        return check(subject)
+    except ArtifactError as error:
+        return Verdict(check=Check(id=name, status=CheckStatus.FAILED, detail=str(error)))
+    except Exception as error:
+        detail = f"the check itself failed: {type(error).__name__}: {error}"
+        return Verdict(check=Check(id=name, status=CheckStatus.ERROR, detail=detail))
+
+
+def _with_placement(runner: Runner, checks: list[Check]) -> tuple[Check, ...]:
+    """On a device other than the CPU a parity that was measured elsewhere than declared is no parity."""
+    try:
+        misplaced = runner.misplaced()
+    except ArtifactError:
+        return tuple(checks)
+    if misplaced is None:
+        return tuple(checks)
+    failed_parity = [
+        dataclasses.replace(c, status=CheckStatus.FAILED, detail=misplaced.message) for c in checks if c.id == "parity"
+    ]
+    return tuple(next((f for f in failed_parity if f.id == c.id), c) for c in checks)
