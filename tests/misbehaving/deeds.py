@@ -1,0 +1,108 @@
+"""What a model or an exporter may do to its process. Nothing here needs torch; `models` and `units` do these things on time."""
+
+# ruff: noqa: T201
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+
+def nothing() -> None:
+    pass
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def abort() -> None:
+    os.abort()
+
+
+def exit_zero() -> None:
+    os._exit(0)
+
+
+def exit_seven() -> None:
+    os._exit(7)
+
+
+def sys_exit() -> None:
+    sys.exit(3)
+
+
+def get_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def linger() -> None:
+    time.sleep(0.5)
+
+
+def sleep() -> None:
+    while True:
+        time.sleep(1)
+
+
+def sleep_in_native_code() -> None:
+    # Like a library that never comes back, this one holds the interpreter's lock and hears no signal handler of Python's.
+    library = ctypes.PyDLL(None)
+    while True:
+        library.sleep(600)
+
+
+def allocate() -> None:
+    hoard = []
+    while True:
+        hoard.append(bytearray(os.urandom(1 << 20)) * 16)
+
+
+def allocate_in_a_child() -> None:
+    """Its own resident set stays small."""
+    subprocess.run([sys.executable, "-c", "hoard = []\nwhile True: hoard.append(b'1' * (1 << 24))"], check=True)
+
+
+def flood() -> None:
+    while True:
+        print("the same line again and again" * 100)
+
+
+def leave_a_thread() -> None:
+    threading.Thread(target=sleep, name="left-behind").start()
+
+
+def leave_a_child() -> None:
+    _spawn(session=False)
+
+
+def leave_a_daemon() -> None:
+    """A child of a child that is dead, in a session of its own: no longer below us by parentage, nor in our group."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _spawn(session=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def raise_error() -> None:
+    raise RuntimeError("on purpose")
+
+
+def close_everything() -> None:
+    os.closerange(3, 1000)
+    sleep()
+
+
+def _spawn(*, session: bool) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=session)
+    print("left", child.pid, flush=True)
+    # Or the interpreter complains when it is collected.
+    child.returncode = 0
