@@ -215,7 +215,8 @@ class _UnitRun:
 
     def _finish(self, cell: Cell, result: CellResult) -> CellFinished:
         self.pending.remove(cell)
-        return CellFinished(result=result)
+        durations = {stage.value: self.durations[stage] for stage in Stage if stage in self.durations}
+        return CellFinished(result=dataclasses.replace(result, durations={**durations, "total": sum(durations.values())}))
 
 
 def _failure(cell: Cell, stage: Stage, error: Exception, findings: tuple[Finding, ...]) -> CellResult:
