@@ -78,6 +78,7 @@ class _UnitRun:
         try:
             yield self._start(Stage.BUILD)
             with self._timed():
+                module_builder.use_threads(self.task.threads)
                 module = module_builder.build(self.unit.model, self.unit.dtype, self.task.trust)
             if self.unit.verify.level is not VerifyLevel.OFF:
                 yield self._start(Stage.REFERENCE)

@@ -60,6 +60,11 @@ def build(model: ModelSpec, dtype: str, trust: tuple[str, ...]) -> torch.nn.Modu
     return Adapter(module, keywords, model.select) if adapted else module
 
 
+def use_threads(count: int) -> None:
+    """Lets torch use so many threads within an operator in this process, from now on."""
+    torch.set_num_threads(count)
+
+
 def exported_specs(model: ModelSpec) -> tuple[TensorSpec, ...]:
     """The inputs as the built module takes them: all by position, because the wrapper passes keyword inputs on by name."""
     return tuple(replace(spec, keyword=False) for spec in model.inputs)
