@@ -36,7 +36,7 @@ def run(spec: RunSpec, configs: Mapping[str, str]) -> int:
     plan = make_plan(spec, provenance.local_devices())
     console = terminal.open_console()
     folder = RunFolder.create(plan, configs)
-    folder.start([*sys.argv[:1], *spec.settings.overrides], provenance.versions(), provenance.host())
+    folder.start(["python", "-m", "orchestrator", *sys.argv[1:]], provenance.versions(), provenance.host())
     with _recorded_end(folder):
         _work(plan, folder, live.view(plan, console))
     report = folder.close(RunStatus.FINISHED)
