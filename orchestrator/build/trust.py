@@ -148,7 +148,7 @@ def _path_problem(target: str, trusted: tuple[str, ...]) -> str | None:
 def _place_problem(target: str, place: Place, trusted: tuple[str, ...]) -> str | None:
     match place.kind:
         case Kind.BOUND | Kind.FOREIGN:
-            return None if _matches(place.path, trusted) else _untrusted(target, place.path, trusted)
+            return _own_problem(target, place.path, trusted)
         case Kind.UNKNOWN:
             return None
         case Kind.MODULE:
@@ -157,6 +157,13 @@ def _place_problem(target: str, place: Place, trusted: tuple[str, ...]) -> str |
             return f"`{target}` does not exist{_did_you_mean(place.near)}"
         case Kind.NOT_INSTALLED:
             return _not_installed(target, place.path)
+
+
+def _own_problem(target: str, own: str, trusted: tuple[str, ...]) -> str | None:
+    """Judges an object by the path under which it was defined."""
+    if problem := _fetching_problem(target, own):
+        return problem
+    return None if _matches(own, trusted) else _untrusted(target, own, trusted)
 
 
 def _did_you_mean(near: tuple[str, ...]) -> str:
@@ -198,10 +205,10 @@ def _step(found: Any, part: str, trusted: tuple[str, ...]) -> Any:
     try:
         return getattr(found, part)
     except AttributeError:
-        if not isinstance(found, ModuleType) or not hasattr(found, "__path__"):
+        if not isinstance(found, ModuleType):
             raise
     name = f"{found.__name__}.{part}"
-    if importlib.util.find_spec(name) is None:
+    if not hasattr(found, "__path__") or importlib.util.find_spec(name) is None:
         near = _did_you_mean(tuple(difflib.get_close_matches(part, dir(found))))
         raise AttributeError(f"`{found.__name__}` has no `{part}`{near}")
     if not _may_import(name, trusted):
@@ -213,10 +220,7 @@ def _object_problem(target: str, found: Any, trusted: tuple[str, ...]) -> str | 
     module, name = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
     if not callable(found) or not isinstance(module, str) or not isinstance(name, str):
         return f"`{target}` is refused: it is no class or function, but a {type(found).__name__}"
-    own = f"{module}.{name}"
-    if problem := _fetching_problem(target, own):
-        return problem
-    return None if _matches(own, trusted) else _untrusted(target, own, trusted)
+    return _own_problem(target, f"{module}.{name}", trusted)
 
 
 def _argument_problems(value: Any, where: str) -> Iterator[str]:

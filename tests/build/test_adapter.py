@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from exporters.base import Dim, Emission, Example, TensorSpec
+from exporters.registry import EXPORTERS
+from orchestrator.build.adapter import Adapter, flatten, is_plain
+
+ONE, TWO, THREE = torch.tensor(1), torch.tensor(2), torch.tensor(3)
+Pair = namedtuple("Pair", "first second")
+
+
+@dataclass
+class Answer:
+    state: torch.Tensor
+    score: torch.Tensor | None
+    parts: tuple[torch.Tensor, ...] = ()
+
+
+class ByName(torch.nn.Module):
+    """Answers with a dataclass and takes `mask` and `scale` by name only, as transformers models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor, *, scale: torch.Tensor, mask: torch.Tensor) -> Answer:
+        return Answer(state=self.linear(x) * mask[..., None], score=scale * 2, parts=(mask,))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (ONE, [ONE]),
+        ((ONE, [TWO, (THREE,)]), [ONE, TWO, THREE]),
+        ({"b": ONE, "a": TWO}, [ONE, TWO]),
+        (OrderedDict(b=ONE, a=None), [ONE]),
+        (Pair(first=TWO, second={"x": ONE}), [TWO, ONE]),
+        (Answer(state=TWO, score=None, parts=(ONE, THREE)), [TWO, ONE, THREE]),
+    ],
+)
+def test_answers_are_flattened_in_their_own_order(answer: Any, expected: list[torch.Tensor]) -> None:
+    assert [int(tensor) for tensor in flatten(answer)] == [int(tensor) for tensor in expected]
+
+
+@pytest.mark.parametrize("answer", [Answer(state=ONE, score=TWO), {"state": ONE, "score": TWO}, Pair(first=ONE, second=TWO)])
+def test_fields_are_selected_in_the_order_of_the_selection(answer: Any) -> None:
+    names = ("second", "first") if isinstance(answer, Pair) else ("score", "state")
+    assert [int(tensor) for tensor in flatten(answer, names)] == [2, 1]
+
+
+def test_what_is_no_tensor_is_named_with_the_way_out() -> None:
+    with pytest.raises(TypeError, match=r"holds a int; choose with `select`"):
+        list(flatten({"loss": ONE, "step": 3}))
+
+
+def test_a_field_that_is_not_there_is_named() -> None:
+    with pytest.raises(KeyError, match="logits"):
+        list(flatten({"state": ONE}, ("logits",)))
+
+
+def test_plain_answers_are_told_from_others() -> None:
+    assert is_plain(ONE)
+    assert is_plain((ONE, TWO))
+    assert not any(is_plain(answer) for answer in ([ONE], Pair(ONE, TWO), (ONE, (TWO,)), {"a": ONE}, (ONE, None), 3))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_wrapper_is_in_the_mode_of_the_module(training: bool) -> None:
+    assert Adapter(ByName().train(training)).training is training
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_a_wrapped_module_exports_with_inputs_by_name_and_an_answer_of_fields(exporter: str, tmp_path: Path) -> None:
+    module = Adapter(ByName().eval(), keywords=("mask", "scale"), select=("score", "state"))
+    specs = (
+        TensorSpec(name="x", shape=("batch", 4), dtype="float32"),
+        TensorSpec(name="mask", shape=("batch",), dtype="float32"),
+        TensorSpec(name="scale", shape=("batch", 2), dtype="float32"),
+    )
+    values = {spec.name: torch.rand([2 if size == "batch" else int(size) for size in spec.shape]) for spec in specs}
+    options = {"optimize": True, "check_trace": False, "do_constant_folding": True}
+    example = Example(specs=specs, values=values, outputs=("score", "state"))
+    dims = {"batch": Dim(name="batch", min=1, max=8)}
+    emissions = EXPORTERS[exporter](module, example, dims, (20,), options, tmp_path)
+    [emission] = [item for item in emissions if isinstance(item, Emission)]
+    other = {"x": torch.rand(5, 4), "mask": torch.rand(5), "scale": torch.rand(5, 2)}
+    session = onnxruntime.InferenceSession(tmp_path / emission.files[0])
+    found = session.run(None, {name: value.numpy() for name, value in other.items()})
+    with torch.no_grad():
+        expected = module(*other.values())
+    assert [item.name for item in session.get_outputs()] == ["score", "state"]
+    for actual, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted.numpy(), rtol=1e-5, atol=1e-6)
