@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from exporters import graph, shapes
+from exporters import graph, shapes, sources
 from exporters.base import CaptureError, Dim, Emission, Example, Progress, Step
 from exporters.surroundings import surroundings
 
@@ -30,26 +30,33 @@ def export(
     Below opset 18 torch.onnx logs a warning and returns opset 18: `Emission.opset_actual` says so.
     """
     for opset in opsets:
-        yield Progress(step=Step.CAPTURE, opset=opset)
-        began = time.perf_counter()
-        with surroundings(module) as warnings:
-            program = _program(module, example, dims, opset, options)
-        captured = time.perf_counter()
-        yield Progress(step=Step.EMIT, opset=opset)
-        resumed = time.perf_counter()
-        graph.order_inputs(program.model, [spec.name for spec in example.specs])
-        written = graph.write(program.model, folder, f"dynamo-opset{opset}")
-        yield Emission(
-            opset=opset,
-            opset_actual=written.opset,
-            made_from="exported",
-            files=written.files,
-            ranges=_ranges(program, module, example),
-            warnings=tuple(warnings),
-            sources=written.sources,
-            capture_seconds=captured - began,
-            emit_seconds=time.perf_counter() - resumed,
-        )
+        yield from _one(module, example, dims, opset, options, folder)
+
+
+def _one(
+    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], opset: int, options: Mapping[str, Any], folder: Path
+) -> Iterator[Progress | Emission]:
+    """A generator of its own, so that no program outlives its opset."""
+    yield Progress(step=Step.CAPTURE, opset=opset)
+    began = time.perf_counter()
+    with surroundings(module) as warnings:
+        program = _program(module, example, dims, opset, options)
+    captured = time.perf_counter()
+    yield Progress(step=Step.EMIT, opset=opset)
+    resumed = time.perf_counter()
+    graph.order_inputs(program.model, [spec.name for spec in example.specs])
+    written = graph.write(program.model, folder, f"dynamo-opset{opset}")
+    yield Emission(
+        opset=opset,
+        opset_actual=written.opset,
+        made_from="exported",
+        files=written.files,
+        ranges=_ranges(program, module, example),
+        warnings=tuple(warnings),
+        sources=written.sources,
+        capture_seconds=captured - began,
+        emit_seconds=time.perf_counter() - resumed,
+    )
 
 
 def _program(
@@ -70,9 +77,9 @@ def _program(
             verbose=False,
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        if type(error).__name__ != "TorchExportError":
-            raise
-        raise CaptureError(_cause(error)) from error
+        # Told apart by name: the classes below the public one are torch's own business.
+        kind = CaptureError if type(error).__name__ == "TorchExportError" else type(error)
+        raise kind(sources.told(error.__cause__ or error)) from error
     assert program is not None
     return program
 
@@ -80,10 +87,3 @@ def _program(
 def _ranges(program: torch.onnx.ONNXProgram, module: torch.nn.Module, example: Example) -> shapes.Ranges:
     assert program.exported_program is not None
     return shapes.obtained_ranges(program.exported_program, shapes.in_signature_order(module.forward, example))
-
-
-def _cause(error: BaseException) -> str:
-    """The first line of what torch.export said, without the advice of torch.onnx around it."""
-    cause = error.__cause__ or error
-    text = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
-    return f"torch.export: {type(cause).__name__}: {text}"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from exporters import sources
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 LARGE = 64 * 1024
 """Bytes from which on a tensor goes to the weights file.
@@ -53,17 +55,16 @@ class Written:
 def write(model: ir.Model, folder: Path, stem: str) -> Written:
     """Write a graph as `<stem>.onnx`, its tensors of at least `LARGE` bytes as `weights-<digest12>.data`.
 
-    The weights file holds each distinct tensor once, sorted by digest, and is named by the digest of the set: what it holds never
-    depends on which other graphs were written. One that exists in the folder is used as it is. The model is changed in memory.
+    The weights file holds each distinct tensor once, sorted by digest, and is named by the digest of the set: what it holds
+    never depends on which other graphs were written. One that exists in the folder is used as it is.
 
     Args:
-        model: The graph; its node metadata and doc strings are taken out, since they carry paths of this machine.
+        model: The graph; changed in memory. Its metadata and doc strings are taken out, since they carry paths of this machine.
         folder: Where the files go.
         stem: Name of the graph file without its suffix.
     """
     lines = _strip(model)
-    # Scripted models carry their weights as constants, inside branches too.
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=LARGE // 8)(model)
+    _lift_constants(model)
     data = _move_weights(model, folder)
     # ir.save would look at external data again; the proto holds references only.
     (folder / f"{stem}.onnx").write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
@@ -75,6 +76,26 @@ def order_inputs(model: ir.Model, names: Sequence[str]) -> None:
     by_name = {value.name: value for value in model.graph.inputs}
     declared = [by_name.pop(name) for name in names if name in by_name]
     model.graph.inputs[:] = [*declared, *by_name.values()]
+
+
+def separate_weights(model: ir.Model) -> None:
+    """Take weights off the list of inputs, where IR version 3 has them; from version 4 on they need not be there."""
+    weights = {id(value) for value in model.graph.initializers.values()}
+    model.graph.inputs[:] = [value for value in model.graph.inputs if id(value) not in weights]
+    model.ir_version = max(model.ir_version, 4)
+
+
+def name_by_place(model: ir.Model) -> None:
+    """Name nodes and what they compute by type and order, for exporters whose names tell what the process did before."""
+    kept = {id(value) for value in model.graph.outputs}
+    counts: Counter[str] = Counter()
+    for node in _nodes(model):
+        node.name = f"/{node.op_type}_{counts[node.op_type]}"
+        counts[node.op_type] += 1
+        for number, value in enumerate(node.outputs):
+            # An output without a name is one that the node does not compute.
+            if value.name and id(value) not in kept:
+                value.name = f"{node.name}_output_{number}"
 
 
 def describe(path: Path) -> Description:
@@ -96,13 +117,10 @@ def _value(value: ir.Value) -> tuple[str, str, tuple[int | str | None, ...]]:
     return value.name or "", dtype, shape
 
 
-def _graphs(model: ir.Model) -> Sequence[ir.Graph | ir.Function]:
-    return (model.graph, *model.functions.values())
-
-
 def _nodes(model: ir.Model) -> Iterator[ir.Node]:
-    for graph in _graphs(model):
-        yield from ir.traversal.RecursiveGraphIterator(graph)
+    yield from ir.traversal.RecursiveGraphIterator(model.graph)
+    for function in model.functions.values():
+        yield from ir.traversal.RecursiveGraphIterator(function)
 
 
 # Metadata
@@ -116,76 +134,94 @@ def _strip(model: ir.Model) -> dict[str, str]:
         trace = node.metadata_props.get("pkg.torch.onnx.stack_trace") or node.doc_string or ""
         if found := sources.innermost(trace):
             lines[node.name] = found
-        for value in node.outputs:
-            _clear(value)
-        _clear(node)
-    for graph in _graphs(model):
-        for value in (*graph.inputs, *(graph.initializers.values() if isinstance(graph, ir.Graph) else ())):
-            _clear(value)
-        _clear(graph)
+        _clear(node, *node.outputs)
+    for graph in model.graphs():
+        _clear(graph, *graph.inputs, *graph.initializers.values())
+    for function in model.functions.values():
+        _clear(function, *function.inputs)
     _clear(model)
     return lines
 
 
-def _clear(thing: ir.Model | ir.Graph | ir.Function | ir.Node | ir.Value) -> None:
-    thing.metadata_props.clear()
-    thing.doc_string = None
+def _clear(*things: ir.Model | ir.Graph | ir.Function | ir.Node | ir.Value) -> None:
+    for thing in things:
+        thing.metadata_props.clear()
+        thing.doc_string = None
 
 
 # Weights
 
 
+def _is_large(tensor: ir.TensorProtocol) -> bool:
+    """Strings cannot be external data."""
+    return tensor.dtype != ir.DataType.STRING and tensor.nbytes >= LARGE
+
+
+def _lift_constants(model: ir.Model) -> None:
+    """Make initializers of large constants; scripted models carry their weights as constants, inside branches too.
+
+    One that is itself an output of its graph stays. The pass of onnx-ir counts elements where the limit here is in bytes.
+    """
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        if node.op_type != "Constant" or node.domain or "value" not in node.attributes:
+            continue
+        tensor, output, graph = node.attributes["value"].as_tensor(), node.outputs[0], node.graph
+        if not _is_large(tensor) or output.is_graph_output():
+            continue
+        assert isinstance(graph, ir.Graph)
+        weight = ir.Value(name=output.name, shape=_shape(tensor), type=ir.TensorType(tensor.dtype), const_value=tensor)
+        graph.register_initializer(weight)
+        output.replace_all_uses_with(weight)
+        graph.remove(node, safe=True)
+
+
 def _move_weights(model: ir.Model, folder: Path) -> tuple[str, ...]:
     """Let large initializers refer to the weights file, which is written unless it is there; returns its name, if any."""
-    digests: dict[str, str] = {}
-    tensors: dict[str, ir.TensorProtocol] = {}
-    large = [value for value in _initializers(model) if value.const_value is not None and value.const_value.nbytes >= LARGE]
-    for value in large:
-        assert value.name is not None and value.const_value is not None
-        digest = _digest(value.const_value)
-        digests[value.name] = digest
-        tensors.setdefault(digest, value.const_value)
-    if not tensors:
+    large = [
+        (value, value.const_value)
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None and _is_large(value.const_value)
+    ]
+    if not large:
         return ()
-    ordered = dict(sorted(tensors.items()))
-    name = f"weights-{hashlib.sha256(''.join(ordered).encode()).hexdigest()[:12]}.data"
-    offsets = _offsets(ordered)
+    digests = [_digest(tensor) for _, tensor in large]
+    tensors = dict(sorted(zip(digests, (tensor for _, tensor in large), strict=True), key=lambda item: item[0]))
+    name = f"weights-{hashlib.sha256(''.join(tensors).encode()).hexdigest()[:12]}.data"
+    offsets = _offsets(tensors)
     if not (folder / name).exists():
-        _write_weights(folder / name, ordered, offsets)
-    for value in large:
-        assert value.name is not None and value.const_value is not None
-        tensor = value.const_value
-        offset = offsets[digests[value.name]]
+        _write_weights(folder / name, tensors, offsets)
+    for digest, (value, tensor) in zip(digests, large, strict=True):
         value.const_value = ir.ExternalTensor(
-            name, offset, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=value.name, base_dir=folder
+            name, offsets[digest], tensor.nbytes, tensor.dtype, shape=_shape(tensor), name=value.name or "", base_dir=folder
         )
     return (name,)
 
 
-def _initializers(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in (model.graph, *model.graph.subgraphs()):
-        yield from graph.initializers.values()
+def _shape(tensor: ir.TensorProtocol) -> ir.Shape:
+    return ir.Shape(tensor.shape.numpy())
 
 
 def _digest(tensor: ir.TensorProtocol) -> str:
     sink = _Hash()
-    tensor.tofile(sink)
+    _send(tensor, sink)
     return sink.digest.hexdigest()
 
 
-class _Hash(io.RawIOBase):
-    """A file that only hashes, so that a tensor is never copied whole."""
+class _Hash:
+    """A file that only hashes, so that a tensor is not copied for its digest."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
 
-    def writable(self) -> bool:
-        return True
+    def write(self, data: Buffer) -> int:
+        self.digest.update(data)
+        return memoryview(data).nbytes
 
-    def write(self, data: object) -> int:
-        view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        self.digest.update(view)
-        return len(view)
+
+def _send(tensor: ir.TensorProtocol, file: BinaryIO | _Hash) -> None:
+    """Write the bytes; every tensor class of onnx-ir and torch can, though their common protocol leaves it out."""
+    tensor.tofile(file)  # type: ignore[attr-defined]
 
 
 def _offsets(tensors: Mapping[str, ir.TensorProtocol]) -> dict[str, int]:
@@ -201,5 +237,5 @@ def _write_weights(path: Path, tensors: Mapping[str, ir.TensorProtocol], offsets
     with temporary.open("wb") as file:
         for digest, tensor in tensors.items():
             file.write(b"\0" * (offsets[digest] - file.tell()))
-            tensor.tofile(file)
+            _send(tensor, file)
     temporary.replace(path)

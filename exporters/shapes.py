@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._sympy.value_ranges import bound_sympy
 
 from exporters.base import Dim, Example, TensorSpec
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
+
+UNBOUNDED = 2**62
+"""From this size on torch.export means that there is no limit: it stores some as the largest integers."""
 
 Ranges = Mapping[str, tuple[int, int | None]]
 
@@ -41,7 +45,7 @@ def dynamic_shapes(forward: Callable[..., Any], example: Example, dims: Mapping[
 
     A dimension of one possible size is static.
     """
-    named = {d.name: torch.export.Dim(d.name, min=d.min, max=d.max) for d in dims.values() if d.min != d.max}
+    named = {name: torch.export.Dim(name, min=dims[name].min, max=dims[name].max) for name in _dynamic(dims)}
 
     def axes(spec: TensorSpec) -> dict[int, Any]:
         return {axis: named[size] for axis, size in enumerate(spec.shape) if isinstance(size, str) and size in named}
@@ -49,10 +53,15 @@ def dynamic_shapes(forward: Callable[..., Any], example: Example, dims: Mapping[
     return {name: torch.utils._pytree.tree_map(axes, value) for name, value in bound(forward, example).items()}
 
 
-def dynamic_axes(specs: Sequence[TensorSpec]) -> dict[str, dict[int, str]]:
-    """What the TorchScript-based exporter takes: per input and axis a name."""
-    axes = {spec.name: {i: size for i, size in enumerate(spec.shape) if isinstance(size, str)} for spec in specs}
+def dynamic_axes(specs: Sequence[TensorSpec], dims: Mapping[str, Dim]) -> dict[str, dict[int, str]]:
+    """What the TorchScript-based exporter takes: per input and axis a name. A dimension of one possible size is static."""
+    dynamic = _dynamic(dims)
+    axes = {spec.name: {i: str(size) for i, size in enumerate(spec.shape) if size in dynamic} for spec in specs}
     return {name: named for name, named in axes.items() if named}
+
+
+def _dynamic(dims: Mapping[str, Dim]) -> list[str]:
+    return [name for name, dim in dims.items() if dim.min != dim.max]
 
 
 def obtained_ranges(program: ExportedProgram, specs: Sequence[TensorSpec]) -> Ranges:
@@ -77,5 +86,5 @@ def obtained_ranges(program: ExportedProgram, specs: Sequence[TensorSpec]) -> Ra
 def _range(program: ExportedProgram, size: int | torch.SymInt) -> tuple[int, int | None]:
     if isinstance(size, int):
         return size, size
-    interval = program.range_constraints[size.node.expr]
-    return int(interval.lower), int(interval.upper) if interval.upper.is_finite and interval.upper < 2**62 else None
+    interval = bound_sympy(size.node.expr, program.range_constraints)
+    return int(interval.lower), int(interval.upper) if interval.upper.is_finite and interval.upper < UNBOUNDED else None

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
+import traceback
 from pathlib import Path
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>\S+))?')
-_SCRIPT_FRAME = re.compile(r"(?P<file>/[^\s:]+\.py)[:(](?P<line>\d+)\)?(?:: (?P<function>\w+))?")
+_TRACED_FRAME = re.compile(r"^(?P<file>/.+)\((?P<line>\d+)\): (?P<function>\S+)$", re.MULTILINE)
+_NOT_THE_MODEL = ("torch/", "onnxscript/", "onnx_ir/", "exporters/", "<")
 
 
 def relative(file: str) -> str:
     """A source file's path as it is imported, `package/module.py`; only its name if no import path leads to it."""
+    return _relative(file, tuple(sys.path))
+
+
+@functools.cache
+def _relative(file: str, search: tuple[str, ...]) -> str:
     if not Path(file).is_absolute():
         return file
-    roots = [root for root in {Path(entry or ".").absolute() for entry in sys.path} if Path(file).is_relative_to(root)]
+    roots = [root for root in {Path(entry).absolute() for entry in search} if Path(file).is_relative_to(root)]
     if not roots:
         return Path(file).name
     return Path(file).relative_to(max(roots, key=lambda root: len(root.parts))).as_posix()
 
 
 def line(file: str, number: int) -> str | None:
-    """`package/file.py:12`, or None if the file is not the model's but PyTorch's."""
+    """`package/file.py:12`, or None if the file is not the model's but the exporter's."""
     path = relative(file)
-    return None if path.startswith(("torch/", "onnxscript/", "<")) else f"{path}:{number}"
+    return None if path.startswith(_NOT_THE_MODEL) else f"{path}:{number}"
 
 
 def innermost(trace: str) -> str | None:
-    """The last frame of a stack trace that belongs to the model: `package/file.py:12 in forward`.
+    """The innermost frame of a stack trace that belongs to the model: `package/file.py:12 in forward`.
 
     Args:
-        trace: As dynamo writes it (`File "…", line 12, in forward`, innermost last) or as TorchScript does
-            (`/…/file.py(12): forward`, innermost first).
+        trace: As Python and dynamo write it (`File "…", line 12, in forward`, innermost last), as scripting does (the same
+            without the function) or as tracing does (`/…/file.py(12): forward`, innermost first).
     """
-    frames = list(_FRAME.finditer(trace))[::-1] or list(_SCRIPT_FRAME.finditer(trace))
-    for frame in frames:
+    for frame in (*reversed(list(_FRAME.finditer(trace))), *_TRACED_FRAME.finditer(trace)):
         if found := line(frame["file"], int(frame["line"])):
             return f"{found} in {frame['function']}" if frame["function"] else found
     return None
+
+
+def told(error: BaseException) -> str:
+    """What went wrong and at which line of the model, in one line, without the advice around it."""
+    text = str(error)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    place = innermost(text) or innermost("".join(traceback.format_tb(error.__traceback__)))
+    return f"{type(error).__name__}: {first}" + (f" (at {place})" if place else "")

@@ -12,9 +12,12 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from exporters import graph, shapes
+from exporters import graph, shapes, sources
 from exporters.base import CaptureError, Dim, Emission, Example, Exporter, Progress, Step
 from exporters.surroundings import surroundings
+
+FIRST_WITHOUT_WEIGHTS_AS_INPUTS = 9
+"""Below this opset torch.onnx writes IR version 3, where every weight is an input as well."""
 
 Capture = Callable[[torch.nn.Module, Example, Mapping[str, Any]], torch.nn.Module]
 
@@ -36,34 +39,47 @@ def _script(module: torch.nn.Module, _: Example, __: Mapping[str, Any]) -> torch
 
 
 def _exporter(name: str, capture: Capture) -> Exporter:
+    def one(
+        module: torch.nn.Module,
+        example: Example,
+        dims: Mapping[str, Dim],
+        opset: int,
+        options: Mapping[str, Any],
+        folder: Path,
+    ) -> Iterator[Progress | Emission]:
+        """A generator of its own, so that no graph outlives its opset."""
+        yield Progress(step=Step.CAPTURE, opset=opset)
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            with surroundings(module) as warnings:
+                captured = _captured(capture, module, example, options)
+                model = _export(captured, module, example, dims, opset, options, Path(scratch))
+            seconds = time.perf_counter() - began
+            yield Progress(step=Step.EMIT, opset=opset)
+            resumed = time.perf_counter()
+            written = graph.write(model, folder, f"{name}-opset{opset}")
+        yield Emission(
+            opset=opset,
+            opset_actual=written.opset,
+            made_from="exported",
+            files=written.files,
+            ranges=None,
+            warnings=tuple(warnings),
+            sources=written.sources,
+            capture_seconds=seconds,
+            emit_seconds=time.perf_counter() - resumed,
+        )
+
     def export(
         module: torch.nn.Module,
         example: Example,
-        dims: Mapping[str, Dim],  # noqa: ARG001  TorchScript knows no ranges
+        dims: Mapping[str, Dim],
         opsets: Sequence[int],
         options: Mapping[str, Any],
         folder: Path,
     ) -> Iterator[Progress | Emission]:
         for opset in opsets:
-            yield Progress(step=Step.CAPTURE, opset=opset)
-            began = time.perf_counter()
-            with tempfile.TemporaryDirectory(dir=folder) as scratch, surroundings(module) as warnings:
-                model = _export(_captured(capture, module, example, options), example, opset, options, Path(scratch))
-                captured = time.perf_counter()
-                yield Progress(step=Step.EMIT, opset=opset)
-                resumed = time.perf_counter()
-                written = graph.write(model, folder, f"{name}-opset{opset}")
-            yield Emission(
-                opset=opset,
-                opset_actual=written.opset,
-                made_from="exported",
-                files=written.files,
-                ranges=None,
-                warnings=tuple(warnings),
-                sources=written.sources,
-                capture_seconds=captured - began,
-                emit_seconds=time.perf_counter() - resumed,
-            )
+            yield from one(module, example, dims, opset, options, folder)
 
     return export
 
@@ -87,16 +103,23 @@ def _captured(capture: Capture, module: torch.nn.Module, example: Example, optio
     try:
         return capture(module, example, options)
     except Exception as error:
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        raise CaptureError(f"TorchScript: {type(error).__name__}: {first}") from error
+        raise CaptureError(sources.told(error)) from error
 
 
-def _export(module: torch.nn.Module, example: Example, opset: int, options: Mapping[str, Any], folder: Path) -> ir.Model:
+def _export(
+    captured: torch.nn.Module,
+    module: torch.nn.Module,
+    example: Example,
+    dims: Mapping[str, Dim],
+    opset: int,
+    options: Mapping[str, Any],
+    folder: Path,
+) -> ir.Model:
     training = any(submodule.training for submodule in module.modules())
     path = folder / "model.onnx"
     with _graph_not_printed():
         torch.onnx.export(
-            module,
+            captured,
             example.args,
             path,
             kwargs=example.kwargs or None,
@@ -104,14 +127,19 @@ def _export(module: torch.nn.Module, example: Example, opset: int, options: Mapp
             opset_version=opset,
             input_names=[spec.name for spec in shapes.in_signature_order(module.forward, example)],
             output_names=list(example.outputs) or None,
-            dynamic_axes=shapes.dynamic_axes(example.specs),
+            dynamic_axes=shapes.dynamic_axes(example.specs, dims),
             # EVAL would switch submodules that are meant to train; folding would fold what training changes.
             training=torch.onnx.TrainingMode.PRESERVE if training else torch.onnx.TrainingMode.EVAL,
             do_constant_folding=options["do_constant_folding"] and not training,
+            keep_initializers_as_inputs=opset < FIRST_WITHOUT_WEIGHTS_AS_INPUTS,
             verbose=True,  # the only way to get source lines into the graph
         )
     model = ir.load(path)
+    graph.separate_weights(model)
     graph.order_inputs(model, [spec.name for spec in example.specs])
+    if captured is not module:
+        # Inner names of a scripted graph depend on what this process compiled before.
+        graph.name_by_place(model)
     return model
 
 
