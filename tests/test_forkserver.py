@@ -17,6 +17,7 @@ import pytest
 from orchestrator import child
 from orchestrator.forkserver import ForkedChild, ForkServer, ForkServerError, environment
 from tests.misbehaving import units
+from tests.misbehaving.family import living, wait_for_the_end_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,10 +65,6 @@ def stray_of(folder: Path) -> psutil.Process:
     return psutil.Process(int(words[words.index("left") + 1]))
 
 
-def alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 def test_the_wait_status_tells_how_the_child_died(folder: Path) -> None:
     with ForkServer(folder, (), 1) as server:
         for deed, code in [("exit_seven", 7), ("exit_zero", 0), ("segfault", -signal.SIGSEGV)]:
@@ -80,9 +77,9 @@ def test_with_a_child_goes_all_that_it_started(folder: Path, deed: str) -> None:
     with ForkServer(folder, (), 1) as server:
         with fork(server.address, folder, deed) as forked:
             stray = stray_of(folder)
-            assert alive(stray.pid)
-        assert not alive(stray.pid)
-        assert not alive(forked.pid)
+            family = [stray, psutil.Process(forked.pid)]
+            assert living(family) == family
+        assert living(family) == []
 
 
 def test_children_run_side_by_side_and_one_death_touches_no_other(folder: Path) -> None:
@@ -91,7 +88,7 @@ def test_children_run_side_by_side_and_one_death_touches_no_other(folder: Path) 
     with ForkServer(folder, (), 1) as server, fork(server.address, folder / "one", "sleep") as sleeping:
         with fork(server.address, folder / "two", "segfault") as dying:
             dying.wait()
-        assert alive(sleeping.pid)
+        assert living([psutil.Process(sleeping.pid)])
 
 
 def test_when_the_server_is_killed_its_children_and_their_children_go_too(folder: Path) -> None:
@@ -102,7 +99,7 @@ def test_when_the_server_is_killed_its_children_and_their_children_go_too(folder
         server_process.kill()
         with pytest.raises(ForkServerError):
             forked.wait()
-        assert psutil.wait_procs([stray], timeout=10)[1] == []
+        wait_for_the_end_of([stray])
         assert not server.running
 
 
@@ -114,7 +111,7 @@ def test_when_the_owner_is_killed_the_server_ends_with_everything(folder: Path) 
         with fork(str(folder / "forkserver.sock"), folder, "leave_a_daemon") as forked:
             family = [server, psutil.Process(forked.pid), stray_of(folder)]
             owner.kill()
-            assert psutil.wait_procs(family, timeout=10)[1] == []
+            wait_for_the_end_of(family)
 
 
 def test_a_preload_that_fails_is_told_with_its_traceback(folder: Path) -> None:

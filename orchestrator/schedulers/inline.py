@@ -57,7 +57,7 @@ def _run_unit(function: UnitFunction, task: UnitTask, scratch: Path, output: lis
     while waiting(task):
         folder = scratch / str(len(task.done))
         folder.mkdir(parents=True)
-        with folder.with_suffix(".log").open("w", buffering=1) as log:
+        with folder.with_suffix(".log").open("w", buffering=1, encoding="utf-8", errors="backslashreplace") as log:
             attribution = Attribution(task, Path(log.name))
             yield from _attempt(function(task, folder), attribution, log, output)
         task = without(task, attribution.decided)

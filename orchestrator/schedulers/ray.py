@@ -193,15 +193,17 @@ class _Dispatch:
         except ray.exceptions.RayError as error:
             del self._flying[stream]
             ray.kill(supervisor)
-            self._idle.append(self._new_supervisor())
             yield from self._lost(flight, error)
         else:
             yield flight.see(event)
 
     def _lost(self, flight: _Flight, error: Exception) -> Iterator[Event]:
+        supervisor = self._new_supervisor()
         if flight.attempt < ATTEMPTS:
-            self._queue.appendleft(_Flight(task=flight.task, attempt=flight.attempt + 1))
+            # Not on an idle one: whatever took the first may have taken that too.
+            self._launch(supervisor, _Flight(task=flight.task, attempt=flight.attempt + 1))
             return
+        self._idle.append(supervisor)
         for cell in waiting(flight.task):
             yield flight.see(CellFinished(result=_lost_cell(cell, flight.stage, error)))
 
@@ -212,6 +214,8 @@ class _Interruption:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._requested = False
+        self._family: list[psutil.Process] = []
+        """Who was below us at the first signal: an orderly end that is cut short leaves orphans of Ray's."""
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
@@ -238,10 +242,11 @@ class _Interruption:
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._requested:
-            _kill_descendants()
+            _kill([*self._family, *_below(psutil.Process())])
             shutil.rmtree(self._folder, ignore_errors=True)
             os._exit(InterruptedRunError.exit_code)
         self._requested = True
+        self._family = _below(psutil.Process())
 
 
 @contextmanager
@@ -262,21 +267,23 @@ def _no_process_left() -> Iterator[None]:
     try:
         yield
     finally:
-        _kill_descendants(spare=before)
+        children = [process for process in psutil.Process().children() if process not in before]
+        _kill([*children, *(below for child in children for below in _below(child))])
+        # Only ours: the others are reaped by whoever adopts them.
+        psutil.wait_procs(children, timeout=KILLED_SECONDS)
 
 
-def _kill_descendants(spare: Sequence[psutil.Process] = ()) -> None:
-    processes = [process for child in psutil.Process().children() if child not in spare for process in _tree(child)]
+def _kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=KILLED_SECONDS)
 
 
-def _tree(process: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        return [process, *process.children(recursive=True)]
-    return []
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 @contextmanager

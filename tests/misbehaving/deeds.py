@@ -17,6 +17,22 @@ def nothing() -> None:
     pass
 
 
+def warn() -> None:
+    print("a warning", file=sys.stderr)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def debug() -> None:
+    breakpoint()
+
+
 def segfault() -> None:
     ctypes.string_at(0)
 

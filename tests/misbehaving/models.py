@@ -1,4 +1,4 @@
-"""A module that misbehaves, for runs with the real exporters: `_target_: tests.misbehaving.models.Misbehaving`, `deed: segfault`."""
+"""A module that misbehaves, for runs with the real exporters: target `tests.misbehaving.models.Misbehaving` and a `deed`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,29 @@
+"""Who is still there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+import psutil
+
+PATIENCE_SECONDS = 10.0
+
+
+def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that run; a dead one counts as gone although nobody has asked for its exit code yet."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def wait_for_the_end_of(processes: Iterable[psutil.Process]) -> None:
+    """Until none lives: what is killed takes some milliseconds to die."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while left := living(processes):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
