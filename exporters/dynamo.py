@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from exporters import graph, shapes, sources
 from exporters.base import CaptureError, Dim, Emission, Example, Progress, Step
@@ -79,7 +80,7 @@ def _program(
     except torch.onnx.errors.OnnxExporterError as error:
         # Told apart by name: the classes below the public one are torch's own business.
         kind = CaptureError if type(error).__name__ == "TorchExportError" else type(error)
-        raise kind(sources.told(error.__cause__ or error)) from error
+        raise kind(_told(error.__cause__ or error)) from error
     assert program is not None
     return program
 
@@ -87,3 +88,8 @@ def _program(
 def _ranges(program: torch.onnx.ONNXProgram, module: torch.nn.Module, example: Example) -> shapes.Ranges:
     assert program.exported_program is not None
     return shapes.obtained_ranges(program.exported_program, shapes.in_signature_order(module.forward, example))
+
+
+def _told(cause: BaseException) -> str:
+    decides = "forward decides by the values of a tensor, which torch.export cannot follow (torch.cond can be): "
+    return (decides if isinstance(cause, GuardOnDataDependentSymNode) else "") + sources.told(cause)

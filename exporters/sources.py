@@ -5,12 +5,17 @@ from __future__ import annotations
 import functools
 import re
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>\S+))?')
 _TRACED_FRAME = re.compile(r"^(?P<file>/.+)\((?P<line>\d+)\): (?P<function>\S+)$", re.MULTILINE)
-_NOT_THE_MODEL = ("torch/", "onnxscript/", "onnx_ir/", "exporters/", "<")
+_OURS = "exporters/"
+_NOT_THE_MODEL = ("torch/", "onnxscript/", "onnx_ir/", _OURS, "<")
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+INTERPRETER_FAILED = "The following operation failed in the TorchScript interpreter."
+"""First line of an error whose last line is the cause, with its type before it."""
 
 
 def relative(file: str) -> str:
@@ -31,7 +36,8 @@ def _relative(file: str, search: tuple[str, ...]) -> str:
 def line(file: str, number: int) -> str | None:
     """`package/file.py:12`, or None if the file is not the model's but the exporter's."""
     path = relative(file)
-    return None if path.startswith(_NOT_THE_MODEL) else f"{path}:{number}"
+    standard = file.startswith(_STANDARD_LIBRARY) and "-packages" not in file
+    return None if standard or path.startswith(_NOT_THE_MODEL) else f"{path}:{number}"
 
 
 def innermost(trace: str) -> str | None:
@@ -42,6 +48,8 @@ def innermost(trace: str) -> str | None:
             without the function) or as tracing does (`/…/file.py(12): forward`, innermost first).
     """
     for frame in (*reversed(list(_FRAME.finditer(trace))), *_TRACED_FRAME.finditer(trace)):
+        if relative(frame["file"]).startswith(_OURS):
+            return None  # further out are those who asked for the export
         if found := line(frame["file"], int(frame["line"])):
             return f"{found} in {frame['function']}" if frame["function"] else found
     return None
@@ -50,6 +58,7 @@ def innermost(trace: str) -> str | None:
 def told(error: BaseException) -> str:
     """What went wrong and at which line of the model, in one line, without the advice around it."""
     text = str(error)
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    said = lines[-1].partition(": ")[2] if lines[0] == INTERPRETER_FAILED else lines[0]
     place = innermost(text) or innermost("".join(traceback.format_tb(error.__traceback__)))
-    return f"{type(error).__name__}: {first}" + (f" (at {place})" if place else "")
+    return f"{type(error).__name__}: {said}" + (f" (at {place})" if place else "")

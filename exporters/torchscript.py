@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,121 +14,130 @@ import onnx_ir as ir
 import torch
 
 from exporters import graph, shapes, sources
-from exporters.base import CaptureError, Dim, Emission, Example, Exporter, Progress, Step
+from exporters.base import CaptureError, Dim, Emission, Example, Progress, Step, TensorSpec
 from exporters.surroundings import surroundings
 
 FIRST_WITHOUT_WEIGHTS_AS_INPUTS = 9
 """Below this opset torch.onnx writes IR version 3, where every weight is an input as well."""
 
-Capture = Callable[[torch.nn.Module, Example, Mapping[str, Any]], torch.nn.Module]
+
+def export(
+    module: torch.nn.Module,
+    example: Example,
+    dims: Mapping[str, Dim],
+    opsets: Sequence[int],
+    options: Mapping[str, Any],
+    folder: Path,
+) -> Iterator[Progress | Emission]:
+    """Exports with `torch.onnx.export(dynamo=False)` on a trace; see `base.Exporter`.
+
+    Options:
+        check_trace: First trace twice and compare; a matter of its own, which does not change the artifact.
+        do_constant_folding: Fold operations on constants.
+    """
+    for opset in opsets:
+        capture = partial(_traced, module, example, dims, opset, options)
+        yield from _one("torchscript", opset, module, capture, folder)
 
 
-def _trace(module: torch.nn.Module, example: Example, options: Mapping[str, Any]) -> torch.nn.Module:
-    """Left to torch.onnx, which traces by itself, unless the trace is to be checked against a second one."""
-    if not options["check_trace"]:
-        return module
-    kwargs = example.kwargs or None
-    traced = torch.jit.trace(module, example.args, example_kwarg_inputs=kwargs)  # type: ignore[no-untyped-call]
-    assert isinstance(traced, torch.nn.Module)
-    return traced
+def export_script(
+    module: torch.nn.Module,
+    example: Example,
+    dims: Mapping[str, Dim],
+    opsets: Sequence[int],
+    options: Mapping[str, Any],
+    folder: Path,
+) -> Iterator[Progress | Emission]:
+    """Exports with `torch.onnx.export(dynamo=False)` on a compiled module; see `base.Exporter`.
+
+    Options:
+        do_constant_folding: Fold operations on constants.
+    """
+    for opset in opsets:
+        capture = partial(_scripted, module, example, dims, opset, options)
+        yield from _one("torchscript_script", opset, module, capture, folder)
 
 
-def _script(module: torch.nn.Module, _: Example, __: Mapping[str, Any]) -> torch.nn.Module:
-    scripted = torch.jit.script(module)
-    assert isinstance(scripted, torch.nn.Module)
-    return scripted
+def _one(
+    name: str, opset: int, module: torch.nn.Module, capture: Callable[[Path], ir.Model], folder: Path
+) -> Iterator[Progress | Emission]:
+    """A generator of its own, so that no graph outlives its opset."""
+    yield Progress(step=Step.CAPTURE, opset=opset)
+    began = time.perf_counter()
+    # A graph of more than 2 GiB reads its weights from the scratch folder when it is written.
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with surroundings(module) as warnings:
+            model = capture(Path(scratch))
+        captured = time.perf_counter()
+        yield Progress(step=Step.EMIT, opset=opset)
+        resumed = time.perf_counter()
+        written = graph.write(model, folder, f"{name}-opset{opset}")
+    yield Emission(
+        opset=opset,
+        opset_actual=written.opset,
+        made_from="exported",
+        files=written.files,
+        ranges=None,
+        warnings=tuple(warnings),
+        sources=written.sources,
+        capture_seconds=captured - began,
+        emit_seconds=time.perf_counter() - resumed,
+    )
 
 
-def _exporter(name: str, capture: Capture) -> Exporter:
-    def one(
-        module: torch.nn.Module,
-        example: Example,
-        dims: Mapping[str, Dim],
-        opset: int,
-        options: Mapping[str, Any],
-        folder: Path,
-    ) -> Iterator[Progress | Emission]:
-        """A generator of its own, so that no graph outlives its opset."""
-        yield Progress(step=Step.CAPTURE, opset=opset)
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            with surroundings(module) as warnings:
-                captured = _captured(capture, module, example, options)
-                model = _export(captured, module, example, dims, opset, options, Path(scratch))
-            seconds = time.perf_counter() - began
-            yield Progress(step=Step.EMIT, opset=opset)
-            resumed = time.perf_counter()
-            written = graph.write(model, folder, f"{name}-opset{opset}")
-        yield Emission(
-            opset=opset,
-            opset_actual=written.opset,
-            made_from="exported",
-            files=written.files,
-            ranges=None,
-            warnings=tuple(warnings),
-            sources=written.sources,
-            capture_seconds=seconds,
-            emit_seconds=time.perf_counter() - resumed,
-        )
-
-    def export(
-        module: torch.nn.Module,
-        example: Example,
-        dims: Mapping[str, Dim],
-        opsets: Sequence[int],
-        options: Mapping[str, Any],
-        folder: Path,
-    ) -> Iterator[Progress | Emission]:
-        for opset in opsets:
-            yield from one(module, example, dims, opset, options, folder)
-
-    return export
+def _traced(
+    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], opset: int, options: Mapping[str, Any], scratch: Path
+) -> ir.Model:
+    if options["check_trace"]:
+        with _as_capture_error():
+            torch.jit.trace(module, example.args, example_kwarg_inputs=example.kwargs or None)  # type: ignore[no-untyped-call]
+    specs = shapes.in_signature_order(module.forward, example)
+    return _converted(module, example, specs, dims, opset, options, scratch)
 
 
-export = _exporter("torchscript", _trace)
-"""Exports with `torch.onnx.export(dynamo=False)` on a trace; see `base.Exporter`.
-
-Options:
-    check_trace: Trace twice and compare.
-    do_constant_folding: Fold operations on constants.
-"""
-export_script = _exporter("torchscript_script", _script)
-"""Exports with `torch.onnx.export(dynamo=False)` on a compiled module; see `base.Exporter`.
-
-Options:
-    do_constant_folding: Fold operations on constants.
-"""
+def _scripted(
+    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], opset: int, options: Mapping[str, Any], scratch: Path
+) -> ir.Model:
+    with _as_capture_error():
+        scripted = torch.jit.script(module)
+    specs = shapes.in_signature_order(module.forward, example)
+    model = _converted(scripted, example, specs, dims, opset, options, scratch)
+    # The names inside depend on what this process compiled before.
+    graph.name_by_place(model)
+    return model
 
 
-def _captured(capture: Capture, module: torch.nn.Module, example: Example, options: Mapping[str, Any]) -> torch.nn.Module:
+@contextmanager
+def _as_capture_error() -> Iterator[None]:
     try:
-        return capture(module, example, options)
+        yield
     except Exception as error:
         raise CaptureError(sources.told(error)) from error
 
 
-def _export(
-    captured: torch.nn.Module,
+def _converted(
     module: torch.nn.Module,
     example: Example,
+    specs: Sequence[TensorSpec],
     dims: Mapping[str, Dim],
     opset: int,
     options: Mapping[str, Any],
-    folder: Path,
+    scratch: Path,
 ) -> ir.Model:
+    """The graph in memory; `specs` are the inputs in the order of forward, which a compiled module does not tell."""
     training = any(submodule.training for submodule in module.modules())
-    path = folder / "model.onnx"
-    with _graph_not_printed():
+    path = scratch / "model.onnx"
+    with _graph_not_printed(), _interpreter_told():
         torch.onnx.export(
-            captured,
+            module,
             example.args,
             path,
             kwargs=example.kwargs or None,
             dynamo=False,
             opset_version=opset,
-            input_names=[spec.name for spec in shapes.in_signature_order(module.forward, example)],
+            input_names=[spec.name for spec in specs],
             output_names=list(example.outputs) or None,
-            dynamic_axes=shapes.dynamic_axes(example.specs, dims),
+            dynamic_axes=shapes.dynamic_axes(specs, dims),
             # EVAL would switch submodules that are meant to train; folding would fold what training changes.
             training=torch.onnx.TrainingMode.PRESERVE if training else torch.onnx.TrainingMode.EVAL,
             do_constant_folding=options["do_constant_folding"] and not training,
@@ -137,10 +147,18 @@ def _export(
     model = ir.load(path)
     graph.separate_weights(model)
     graph.order_inputs(model, [spec.name for spec in example.specs])
-    if captured is not module:
-        # Inner names of a scripted graph depend on what this process compiled before.
-        graph.name_by_place(model)
     return model
+
+
+@contextmanager
+def _interpreter_told() -> Iterator[None]:
+    """A compiled module that cannot run its example fails in the conversion, with its reason at the end of a long text."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(sources.INTERPRETER_FAILED):
+            raise
+        raise CaptureError(sources.told(error)) from error
 
 
 @contextmanager
