@@ -31,8 +31,10 @@ def build(model: ModelSpec, dtype: str, trust: tuple[str, ...]) -> torch.nn.Modu
 
     The same declaration gives the same weights in every dtype, up to rounding: they are drawn or read before they are cast. The
     generator of the process is left as it was. Parameters keep requires_grad: without it torch's attention layers take a fast
-    path that TorchScript cannot export (torch 2.15). A model that takes keyword inputs, or answers with anything but a tensor or a
-    tuple of tensors, comes wrapped: `exported_specs` says how the returned module takes its inputs.
+    path that TorchScript cannot export (torch 2.15).
+
+    A model that takes keyword inputs, or answers with anything but a tensor or a tuple of tensors, comes wrapped:
+    `exported_specs` says how the returned module takes its inputs.
 
     Args:
         model: The declaration.

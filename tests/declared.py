@@ -1,0 +1,22 @@
+"""The models that the project declares, read as a run would read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from orchestrator.config import ModelConfig
+from orchestrator.declaration import Surroundings, read_model
+from orchestrator.spec import ModelSpec
+
+FOLDER = Path(__file__).parents[1] / "conf" / "model"
+NAMES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+EXPORTERS = ("dynamo", "torchscript", "torchscript_script")
+
+
+def declared(name: str) -> ModelSpec:
+    file = FOLDER / f"{name}.yaml"
+    raw = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(ModelConfig), OmegaConf.load(file)))
+    assert isinstance(raw, dict)
+    return read_model({str(key): value for key, value in raw.items()}, Surroundings(file=file, trust=(), exporters=EXPORTERS))
