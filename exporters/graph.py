@@ -215,8 +215,10 @@ class _Hash:
         self.digest = hashlib.sha256()
 
     def write(self, data: Buffer) -> int:
-        self.digest.update(data)
-        return memoryview(data).nbytes
+        view = memoryview(data)
+        # torch writes its tensors as arrays of their own shape, which hashlib refuses.
+        self.digest.update(view.cast("B") if view.nbytes else b"")
+        return view.nbytes
 
 
 def _send(tensor: ir.TensorProtocol, file: BinaryIO | _Hash) -> None:
