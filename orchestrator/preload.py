@@ -26,11 +26,12 @@ LAZY = (
     "torch._dynamo.functional_export",
     "torch._functorch.aot_autograd",
     "torch._export.serde.serialize",
-    "torch.onnx._internal.exporter._core",
+    "torch.onnx._internal.exporter._compat",
     "torch.onnx._internal.exporter._torchlib.ops",
     "torch.onnx._internal.torchscript_exporter.utils",
-    "onnxscript.rewriter.rules.fusion",
+    "onnxscript.rewriter.onnx_fusions",
     "onnxscript.function_libs.torch_lib.ops",
+    "sympy.tensor.tensor",
 )
 """What a first export imports by itself (sys.modules before and after, torch 2.15); another torch may not have one of them."""
 

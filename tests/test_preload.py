@@ -5,20 +5,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from orchestrator.forkserver import environment
+
 ROOT = Path(__file__).parents[1]
 
 CODE = """
 import json, sys
+import torch
+asked = []
+torch._C._cuda_getDeviceCount = lambda: asked.append("devices") or 0
+torch._C._cuda_init = lambda: asked.append("init")
 import orchestrator.preload
 import psutil, tqdm
-names = ("torch", "onnxruntime", "orchestrator.unit", "torch._dynamo", "torch.onnx._internal.exporter._core")
-print(json.dumps([psutil.Process().num_threads(), tqdm.tqdm.monitor_interval, [name in sys.modules for name in names]]))
+names = ("onnxruntime", "orchestrator.unit", "torch._dynamo", "torch.onnx._internal.exporter._compat")
+loaded = [name in sys.modules for name in names]
+threads = psutil.Process().num_threads()
+print(json.dumps({"threads": threads, "monitor": tqdm.tqdm.monitor_interval, "loaded": loaded, "cuda": asked}))
 """
 
 
-def test_the_stack_is_loaded_without_starting_a_thread() -> None:
-    from orchestrator.forkserver import environment
-
+def test_the_stack_is_loaded_and_can_be_forked() -> None:
+    """A process with threads must not fork, and the children of one that has used CUDA cannot use it."""
     command = [sys.executable, "-W", "ignore", "-c", CODE]
     done = subprocess.run(command, cwd=ROOT, env=environment(threads=2), capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [1, 0, [True] * 5]
+    assert json.loads(done.stdout) == {"threads": 1, "monitor": 0, "loaded": [True] * 4, "cuda": []}

@@ -64,10 +64,10 @@ def interrupted_driver(store: Path) -> Iterator[tuple[subprocess.Popen[str], lis
         yield driver, psutil.Process(driver.pid).children(recursive=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_ends_the_run_with_nothing_left(number: signal.Signals, tmp_path: Path) -> None:
+def test_the_first_signal_ends_the_run_with_nothing_left(tmp_path: Path) -> None:
     with interrupted_driver(tmp_path) as (driver, family):
-        driver.send_signal(number)
+        # Not SIGINT, which the next test sends: ray.init takes this one.
+        driver.send_signal(signal.SIGTERM)
         output, _ = driver.communicate(timeout=20)
     assert driver.returncode == 130
     assert output.endswith("Interrupted: everything was stopped. What was finished is kept.\n")
