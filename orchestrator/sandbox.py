@@ -10,6 +10,7 @@ import select
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -227,12 +228,12 @@ def _proportional(process: psutil.Process) -> int:
 
 def _strays(pid: int, message: child.Ended) -> list[str]:
     """What a unit that has ended left running, in words."""
-    strays = [f"the thread {name!r}" for name in message.threads]
+    strays = Counter(f"the thread {name!r}" for name in message.threads)
     for process in _descendants(psutil.Process(pid)):
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
-                strays.append(f"the process {process.name()!r}")
-    return strays
+                strays[f"the process {process.name()!r}"] += 1
+    return [stray if count == 1 else f"{stray} ({count} times)" for stray, count in strays.items()]
 
 
 def _death(status: int) -> Death:

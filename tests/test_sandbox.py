@@ -152,6 +152,11 @@ def test_what_a_good_unit_leaves_running_is_a_finding_and_is_killed(bench: Bench
     assert stray in finding.message
 
 
+def test_strays_of_one_name_are_one_finding(bench: Bench) -> None:
+    (finding,) = bench.results("a", "b", deed="leave_a_thread", when="verify")["b"].findings
+    assert finding.message == "the unit left the thread 'left-behind' (2 times) running"
+
+
 def test_a_death_after_the_last_verdict_is_a_finding(bench: Bench) -> None:
     result = bench.results("a", deed="exit_seven", when="after a")["a"]
     assert result.status == "passed"

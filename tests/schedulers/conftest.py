@@ -64,7 +64,7 @@ def shared_tasks(store: Path) -> list[UnitTask]:
 
 
 def isolated_tasks(store: Path) -> list[UnitTask]:
-    """Units that need isolation; the supervisor of the last one is taken away twice while it lingers."""
+    """Units that need isolation; the last one loses the fork server and then its supervisor while it lingers."""
     return [
         units.make_task(store, "crashes-a", "crashes-b", deed="segfault", when="verify crashes-a", name="crashes"),
         units.make_task(store, "strays-a", deed="leave_a_daemon", when="capture", name="strays"),
@@ -89,16 +89,15 @@ def ray_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayRun]:
         patch.setattr(tempfile, "tempdir", temporary)
         patch.setenv("HOME", str(home))
         seen: set[psutil.Process] = set()
-        to_kill = {"loses-b", "loses-c"}
+        to_lose = {"loses-b": "orchestrator.forkserver", "loses-c": "ray::Supervisor"}
         for event in load("local")(tasks, ClusterSpec(kind="local", workers=2, threads_per_worker=1), PROGRAM):
             run.events.append(event)
             ours = psutil.Process().children(recursive=True)
             seen.update(ours)
             if isinstance(event, StageStarted) and event.stage is Stage.BUILD:
                 run.listening |= listening([psutil.Process(), *ours])
-            if isinstance(event, StageStarted) and event.stage is Stage.EMIT and event.cell in to_kill:
-                to_kill.remove(event.cell)
-                kill_supervisors(ours)
+            if isinstance(event, StageStarted) and event.stage is Stage.EMIT and event.cell in to_lose:
+                kill(ours, to_lose.pop(event.cell))
         run.left = living(seen)
         run.temporary, run.home = list(Path(temporary).iterdir()), list(home.iterdir())
     yield run
@@ -113,8 +112,8 @@ def listening(processes: list[psutil.Process]) -> set[str]:
     return addresses
 
 
-def kill_supervisors(processes: list[psutil.Process]) -> None:
+def kill(processes: list[psutil.Process], command: str) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            if process.name().startswith("ray::Supervisor"):
+            if command in " ".join(process.cmdline()):
                 process.kill()

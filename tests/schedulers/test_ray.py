@@ -31,7 +31,7 @@ def test_a_bad_cell_costs_itself_and_what_a_unit_leaves_is_noted(ray_run) -> Non
     assert [finding.kind for finding in results["strays-a"].findings] == ["stray_process"]
 
 
-def test_a_unit_whose_supervisor_is_lost_goes_on_once_and_does_nothing_twice(ray_run) -> None:
+def test_a_unit_whose_fork_server_or_supervisor_is_lost_goes_on_once_and_does_nothing_twice(ray_run) -> None:
     a, b, c = (ray_run.results[cell] for cell in ("loses-a", "loses-b", "loses-c"))
     assert [(result.status.value, result.attempts) for result in (a, b, c)] == [
         ("passed", 1),
