@@ -241,12 +241,12 @@ def _export_lines(unit: Unit, cell: Cell) -> Iterator[str]:
     if exporter is None:
         yield f"raise NotImplementedError('how {unit.exporter.name} is called is not known here; call it on the module')"
         return
-    names = [f"input_names={[spec.name for spec in unit.model.inputs]!r}"]
-    names.append(f"output_names={[output.name for output in unit.model.outputs]!r}")
-    yield from exporter(unit, ["example", "path", f"opset_version={cell.opset}", *names])
+    arguments = [f"input_names={[spec.name for spec in unit.model.inputs]!r}"]
+    arguments.append(f"output_names={[output.name for output in unit.model.outputs]!r}")
+    yield from exporter(unit, cell, ["example", "path", f"opset_version={cell.opset}", *arguments])
 
 
-def _dynamo(unit: Unit, arguments: list[str]) -> Iterator[str]:
+def _dynamo(unit: Unit, _: Cell, arguments: list[str]) -> Iterator[str]:
     dims = [f"{d.name!r}: torch.export.Dim({d.name!r}, min={d.min}, max={d.max})" for d in unit.model.dims.values()]
     yield f"dims = {_bracketed('{', dims, '}')}"
     axes = [_axes(spec, lambda size: f"dims[{size!r}]") for spec in unit.model.inputs]
@@ -257,27 +257,29 @@ def _dynamo(unit: Unit, arguments: list[str]) -> Iterator[str]:
     yield _call("torch.onnx.export", ["module", *arguments, "dynamo=True", "dynamic_shapes=shapes", *options, "verbose=False"])
 
 
-def _torchscript(unit: Unit, arguments: list[str]) -> Iterator[str]:
+def _torchscript(unit: Unit, cell: Cell, arguments: list[str]) -> Iterator[str]:
     if unit.exporter.options.get("check_trace"):
-        yield "module = torch.jit.trace(module, example)"
-    yield from _torchscript_call(unit, arguments)
+        yield "torch.jit.trace(module, example)"
+    yield from _torchscript_call(unit, cell, arguments)
 
 
-def _torchscript_script(unit: Unit, arguments: list[str]) -> Iterator[str]:
+def _torchscript_script(unit: Unit, cell: Cell, arguments: list[str]) -> Iterator[str]:
     yield "module = torch.jit.script(module)"
-    yield from _torchscript_call(unit, arguments)
+    yield from _torchscript_call(unit, cell, arguments)
 
 
-def _torchscript_call(unit: Unit, arguments: list[str]) -> Iterator[str]:
+def _torchscript_call(unit: Unit, cell: Cell, arguments: list[str]) -> Iterator[str]:
     axes = ", ".join(f"{spec.name!r}: {_axes(spec, repr)}" for spec in unit.model.inputs)
     training = unit.model.mode == "train"
     mode = "PRESERVE" if training else "EVAL"
     folding = bool(unit.exporter.options.get("do_constant_folding")) and not training
     last = [f"training=torch.onnx.TrainingMode.{mode}", f"do_constant_folding={folding}"]
+    # Before IR version 4, which came with opset 9, every weight is an input as well.
+    last += ["keep_initializers_as_inputs=True"] if cell.opset < 9 else []
     yield _call("torch.onnx.export", ["module", *arguments, "dynamo=False", f"dynamic_axes={{{axes}}}", *last])
 
 
-_EXPORTERS: Mapping[str, Callable[[Unit, list[str]], Iterator[str]]] = {
+_EXPORTERS: Mapping[str, Callable[[Unit, Cell, list[str]], Iterator[str]]] = {
     "dynamo": _dynamo,
     "torchscript": _torchscript,
     "torchscript_script": _torchscript_script,

@@ -171,9 +171,12 @@ def test_each_exporter_is_called_with_what_its_module_passes_on() -> None:
     assert "dynamo=True" in dynamo
     trace = function(script(made(), "torchscript", check_trace=True), "export")
     assert "torch.jit.trace(module, example)" in trace
+    assert "keep_initializers_as_inputs" not in trace
     assert "dynamic_axes={'x': {0: 'batch'}}" in trace
     assert "do_constant_folding=True" in trace
-    assert "torch.jit.script(module)" in function(script(made(), "torchscript_script"), "export")
+    compiled = function(script(made(), "torchscript_script", opset=8), "export")
+    assert "torch.jit.script(module)" in compiled
+    assert "keep_initializers_as_inputs=True" in compiled
 
 
 def test_a_model_in_training_mode_is_exported_so() -> None:
