@@ -112,7 +112,7 @@ def describe(path: Path) -> Description:
 
 
 def _value(value: ir.Value) -> tuple[str, str, tuple[int | str | None, ...]]:
-    dtype = value.dtype.numpy().name if value.dtype is not None else "unknown"
+    dtype = "unknown" if value.dtype is None else "string" if value.dtype == ir.DataType.STRING else value.dtype.numpy().name
     shape = tuple(size if isinstance(size, int) else size.value for size in value.shape) if value.shape is not None else ()
     return value.name or "", dtype, shape
 

@@ -61,5 +61,7 @@ def told(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
     said = lines[-1].partition(": ")[2] if lines[0] == INTERPRETER_FAILED else lines[0]
     # Scripting adds who called the function that it could not compile.
-    place = innermost(text.partition("is being compiled since it was called from")[0]) or innermost("".join(traceback.format_tb(error.__traceback__)))
+    place = innermost(text.partition("is being compiled since it was called from")[0]) or innermost(
+        "".join(traceback.format_tb(error.__traceback__))
+    )
     return f"{type(error).__name__}: {said}" + (f" (at {place})" if place else "")

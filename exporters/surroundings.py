@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def _warnings_into(found: dict[ExporterWarning, None]) -> Iterator[None]:
         category: type[Warning],
         filename: str,
         lineno: int,
-        file: TextIO | None = None,
+        file: TextIO | None = None,  # noqa: ARG001
         line: str | None = None,
     ) -> None:
         text = " ".join(str(message).split())
@@ -75,11 +76,10 @@ def _warnings_into(found: dict[ExporterWarning, None]) -> Iterator[None]:
             found[ExporterWarning(category=category.__name__, message=text, source=sources.line(filename, lineno))] = None
         if (text, filename, lineno) not in printed:
             printed.add((text, filename, lineno))
-            show(message, category, filename, lineno, file, line)
+            sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        show = warnings.showwarning
         warnings.showwarning = collect
         yield
 

@@ -59,7 +59,7 @@ def test_a_checked_trace_gives_the_same_artifact(tmp_path: Path) -> None:
 
 
 def test_a_checked_trace_of_a_model_that_cannot_run_fails_the_capture(tmp_path: Path) -> None:
-    with pytest.raises(CaptureError, match=r"^RuntimeError: mat1 and mat2 shapes cannot be multiplied .*$"):
+    with pytest.raises(CaptureError, match=r"^RuntimeError: [^\n]*mat1 and mat2 shapes cannot be multiplied [^\n]*$"):
         export("torchscript", torch.nn.Linear(5, 4).eval(), one_input("batch", 4), tmp_path, check_trace=True)
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_compiled_fails_the_capture_with_the_models_line(tmp_path
 
 
 def test_what_compiles_and_cannot_run_fails_the_capture_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(CaptureError, match=r"^RuntimeError: mat1 and mat2 shapes cannot be multiplied [^\n]*$"):
+    with pytest.raises(CaptureError, match=r"^RuntimeError: [^\n]*mat1 and mat2 shapes cannot be multiplied [^\n]*$"):
         export("torchscript_script", torch.nn.Linear(5, 4).eval(), one_input("batch", 4), tmp_path)
 
 
