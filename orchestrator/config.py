@@ -145,7 +145,7 @@ class ClusterConfig:
 
     kind: str = ""
     workers: int | None = None
-    threads_per_worker: int = 1
+    threads_per_worker: int | None = None
 
 
 @dataclass
@@ -485,11 +485,9 @@ def _settings(batch: Batch) -> RunSettings:
 
 
 def _cluster(config: DictConfig) -> ClusterSpec:
-    workers, threads = config.workers or os.cpu_count() or 1, config.threads_per_worker
-    if workers < 1 or threads < 1:
-        raise UserError(
-            f"cluster: workers {workers} and threads_per_worker {threads} must be at least 1 (workers 0: one a core)"
-        )
+    workers, threads = config.workers or os.cpu_count() or 1, config.threads_per_worker or 0
+    if workers < 1 or threads < 0:
+        raise UserError(f"cluster: workers {workers} and threads_per_worker {threads} must be at least 1, or null to choose")
     kind = cast(Literal["local", "inline"], _one_of("cluster.kind", config.kind, ("local", "inline")))
     return ClusterSpec(kind=kind, workers=workers, threads_per_worker=threads)
 

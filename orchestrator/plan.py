@@ -6,7 +6,7 @@ How units are ordered by what they cost, and what is in the cache, is not decide
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import chain, count
 
 import msgspec
@@ -35,6 +35,16 @@ def plan(spec: RunSpec, devices: frozenset[str]) -> Plan:
         _check_targets(wished.values(), devices)
     units = tuple(_units(wished, devices))
     return Plan(schema_version=SCHEMA_VERSION, settings=spec.settings, units=units)
+
+
+def share_cores(plan: Plan, cores: int) -> Plan:
+    """The plan with the threads that a worker may use, where the user left that open: workers must not fight over cores."""
+    cluster = plan.settings.cluster
+    if cluster.threads_per_worker:
+        return plan
+    busy = sum(any(cell.skip is None for cell in unit.cells) for unit in plan.units)
+    cluster = replace(cluster, threads_per_worker=max(1, cores // max(1, min(cluster.workers, busy))))
+    return replace(plan, settings=replace(plan.settings, cluster=cluster))
 
 
 def identifier(request: CellRequest) -> str:

@@ -156,6 +156,7 @@ class ClusterSpec:
     kind: Literal["local", "inline"]
     workers: int
     threads_per_worker: int
+    """0 until the plan knows how many units there are: `plan.share_cores`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -239,7 +239,7 @@ def test_a_value_that_is_not_allowed_is_refused_with_the_key(key: str, wrong: ob
     assert problems(value(key, wrong))[0].startswith(f"{key}={wrong}: ")
 
 
-@pytest.mark.parametrize(("key", "wrong"), [("verify.k", 0), ("verify.seed", -1), ("cluster.threads_per_worker", 0)])
+@pytest.mark.parametrize(("key", "wrong"), [("verify.k", 0), ("verify.seed", -1), ("cluster.threads_per_worker", -1)])
 def test_a_number_out_of_range_is_refused_with_the_group(key: str, wrong: int) -> None:
     assert problems(value(key, wrong))[0].startswith(f"{key.partition('.')[0]}: ")
 
@@ -295,7 +295,7 @@ def test_folders_are_absolute_and_the_store_is_beside_the_runs(tmp_path: Path, m
 @pytest.mark.parametrize("workers", [None, 0])
 def test_workers_are_as_many_as_cores_unless_told(workers: int | None) -> None:
     assert loaded(value("cluster.workers", workers)).settings.cluster.workers == os.cpu_count()
-    assert loaded(value("cluster.workers", 3)).settings.cluster == ClusterSpec(kind="local", workers=3, threads_per_worker=1)
+    assert loaded(value("cluster.workers", 3)).settings.cluster == ClusterSpec(kind="local", workers=3, threads_per_worker=0)
 
 
 def test_the_record_for_hydra_holds_the_first_cells_config_and_what_was_typed() -> None:

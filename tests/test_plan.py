@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from orchestrator.errors import EnvironmentRefusedError, UserError
-from orchestrator.plan import plan
+from orchestrator.plan import plan, share_cores
 from orchestrator.spec import (
     BuildSpec,
     CellRequest,
@@ -22,6 +22,7 @@ from orchestrator.spec import (
     VerifySpec,
     WeightsSpec,
 )
+from tests import synthetic
 
 CPU = Target(name="cpu", device="cpu", provider="CPUExecutionProvider")
 CUDA = Target(name="cuda", device="cuda", provider="CUDAExecutionProvider")
@@ -138,3 +139,14 @@ def test_a_required_target_that_no_worker_can_serve_ends_the_run() -> None:
 def test_a_plan_survives_json() -> None:
     before = planned(BASE, replace(BASE, target=CUDA))
     assert msgspec.json.decode(msgspec.json.encode(before), type=Plan) == before
+
+
+@pytest.mark.parametrize(
+    ("workers", "units", "given", "threads"),
+    [(2, 1, 0, 8), (2, 5, 0, 4), (8, 8, 0, 1), (16, 16, 0, 1), (2, 1, 3, 3), (2, 0, 0, 8)],
+)
+def test_cores_are_shared_out_among_the_workers_that_have_work(workers: int, units: int, given: int, threads: int) -> None:
+    wished = synthetic.plan(*(synthetic.unit(f"model{n}") for n in range(units)), synthetic.unit("other", skip="no device"))
+    cluster = ClusterSpec(kind="local", workers=workers, threads_per_worker=given)
+    wished = replace(wished, settings=replace(wished.settings, cluster=cluster))
+    assert share_cores(wished, 8).settings.cluster.threads_per_worker == threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -10,6 +11,7 @@ from orchestrator import provenance
 from orchestrator.errors import InterruptedRunError, OrchestratorError
 from orchestrator.folder import RunFolder
 from orchestrator.plan import plan as make_plan
+from orchestrator.plan import share_cores
 from orchestrator.report import live, terminal
 from orchestrator.report.summary import exit_code
 from orchestrator.result import CellFinished
@@ -33,7 +35,7 @@ def run(spec: RunSpec, configs: Mapping[str, str]) -> int:
         EnvironmentRefusedError: Workers, store or disk refused, before or during the run.
         InterruptedRunError: Ctrl-C or SIGTERM; what was finished is on record.
     """
-    plan = make_plan(spec, provenance.local_devices())
+    plan = share_cores(make_plan(spec, provenance.local_devices()), os.cpu_count() or 1)
     console = terminal.open_console()
     folder = RunFolder.create(plan, configs)
     folder.start(["python", "-m", "orchestrator", *sys.argv[1:]], provenance.versions(), provenance.host())
