@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.base import Emission
-from orchestrator.result import Artifact, Check, Finding
+from orchestrator.result import Artifact, Check, CheckStatus, Finding
 from orchestrator.spec import ModelSpec, Target, VerifySpec
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from orchestrator.verify.reference import Probe, Reference
+    from orchestrator.verify.session import Session
 
 
 class ArtifactError(Exception):
@@ -49,8 +50,8 @@ class Candidate:
 class Subject(Candidate):
     """A candidate while it is judged: with the means to run it."""
 
-    run: Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
-    """Runs the artifact by its absolute path on the target's provider: inputs by name → outputs in the artifact's order."""
+    session: Session
+    """Runs the artifact by its absolute path on the target's provider."""
     native: Callable[[], str | None]
     """Waits for the native checker, which works meanwhile in a process of its own: its complaint, or None."""
     _answers: dict[str, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
@@ -77,7 +78,7 @@ class Subject(Candidate):
             ArtifactError: the artifact does not load or does not run.
         """
         if probe.name not in self._answers:
-            self._answers[probe.name] = self.run(probe.inputs)
+            self._answers[probe.name] = self.session(probe.inputs)
         return self._answers[probe.name]
 
 
@@ -87,6 +88,12 @@ class Verdict:
 
     check: Check
     findings: tuple[Finding, ...] = ()
+
+
+def judged(check: str, problems: Sequence[str], detail: str) -> Verdict:
+    """Failed with all problems in one line, or passed with the detail."""
+    status = CheckStatus.FAILED if problems else CheckStatus.PASSED
+    return Verdict(check=Check(id=check, status=status, detail="; ".join(problems) or detail))
 
 
 CheckFunction = Callable[[Subject], Verdict]

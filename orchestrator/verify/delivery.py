@@ -1,4 +1,4 @@
-"""The delivered files themselves: what the manifest says, beside each other, and nothing that the graph needs outside of them."""
+"""The delivered files themselves: as the manifest says, beside each other, and the graph needs nothing outside of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from orchestrator.result import FileRef
-from orchestrator.verify.base import Subject, Verdict
-from orchestrator.verify.verdicts import judged
+from orchestrator.verify.base import Subject, Verdict, judged
 
 
 def check(subject: Subject) -> Verdict:

@@ -8,8 +8,7 @@ import numpy as np
 
 from orchestrator.result import ValueInfo
 from orchestrator.spec import ModelSpec
-from orchestrator.verify.base import Subject, Verdict
-from orchestrator.verify.verdicts import judged
+from orchestrator.verify.base import Subject, Verdict, judged
 
 FLOATING = frozenset({"float64", "float32", "float16", "bfloat16"})
 

@@ -1,7 +1,7 @@
 """The native checker and shape inference of onnx, in a process of their own: they can crash on a bad file.
 
-Run as a script, with the file as its argument: exit 0 and silence, or exit 1 and the complaint on standard output. External data
-is not read. `start` runs it from another process.
+Run as a script, with the file as its argument: exit 0 and silence, or exit 1 and the complaint on standard output. External
+data is not read. `start` runs it from another process.
 """
 
 from __future__ import annotations

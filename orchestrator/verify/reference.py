@@ -180,7 +180,8 @@ def _vacuous(found: Sequence[Probe], model: ModelSpec) -> dict[str, str]:
     """Outputs that have one value for all elements of all probes: any artifact that answers it would pass."""
     reasons: dict[str, str] = {}
     for index, output in enumerate(model.outputs):
-        values = np.unique(np.concatenate([probe.outputs[index].ravel() for probe in found]).astype(np.float64))
-        if len(values) < 2 and not output.constant:
-            reasons[output.name] = f"is {values[0]:g} everywhere on all probes" if len(values) else "is empty on all probes"
+        values = np.concatenate([probe.outputs[index].ravel() for probe in found])
+        if output.constant or (values.size and (values != values[0]).any() and not np.isnan(values.astype(np.float64)).all()):
+            continue
+        reasons[output.name] = f"is {values[0]} everywhere on all probes" if values.size else "is empty on all probes"
     return reasons

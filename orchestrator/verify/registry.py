@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.spec import VerifyLevel
-from orchestrator.verify import delivery, interface, parity, shapes, structure
+from orchestrator.verify import delivery, interface, parity, runtime, shapes, structure
 from orchestrator.verify.base import CheckFunction
 
-EVERY_LEVEL = frozenset({VerifyLevel.QUICK, VerifyLevel.STANDARD, VerifyLevel.STRICT})
+FULL = frozenset({VerifyLevel.STANDARD, VerifyLevel.STRICT})
+EVERY_LEVEL = FULL | {VerifyLevel.QUICK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,4 +27,5 @@ CHECKS: Mapping[str, Registered] = {
     "interface": Registered(check=interface.check, levels=EVERY_LEVEL),
     "parity": Registered(check=parity.check, levels=EVERY_LEVEL),
     "shapes": Registered(check=shapes.check, levels=EVERY_LEVEL),
+    "runtime": Registered(check=runtime.check, levels=FULL),
 }

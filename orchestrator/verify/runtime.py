@@ -1,99 +1,19 @@
-"""Runs an artifact in ONNX Runtime on the target's execution provider: the only module that imports it."""
+"""Whether the target's execution provider really ran the artifact: what a provider refuses goes to the CPU."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-# Its import starts a thread, writes a device id into the home folder and looks up hosts otherwise.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-import numpy as np
-import onnx
-import onnxruntime
-
-from orchestrator.result import Finding
-from orchestrator.spec import Target
-from orchestrator.verify.base import ArtifactError
-
-CPU = "CPUExecutionProvider"
-FALLBACKS = {"TensorrtExecutionProvider": ["CUDAExecutionProvider"]}
-"""Providers on the same device that take what the declared one leaves: ONNX Runtime's documentation of TensorRT asks for it."""
-ERRORS_ONLY = 3
-"""ONNX Runtime's severity level from which on it logs."""
+from orchestrator.verify.base import Subject, Verdict, judged
+from orchestrator.verify.session import CPU, FALLBACKS
 
 
-class Runner:
-    """An artifact in a session on one provider, opened at the first use."""
-
-    def __init__(self, path: Path, target: Target, threads: int) -> None:
-        self._path, self._target, self._threads = path, target, threads
-
-    def __call__(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run the artifact.
-
-        Args:
-            inputs: By name; those that the artifact does not have are left out, which the interface check reports.
-
-        Returns:
-            The outputs in the artifact's order.
-
-        Raises:
-            ArtifactError: It does not load, or does not run on these inputs.
-        """
-        session = self._session
-        wanted = {value.name for value in session.get_inputs()}
-        try:
-            answer = session.run(None, {name: value for name, value in inputs.items() if name in wanted})
-        except Exception as error:
-            raise ArtifactError(f"ONNX Runtime fails on it: {_line(error)}") from error
-        return [np.asarray(value) for value in answer]
-
-    def misplaced(self) -> Finding | None:
-        """What says that the target's provider did not run it; None if it did, with its companion on the same device at most."""
-        if self._target.provider == CPU:
-            return None
-        assigned = {info.ep_name for info in self._session.get_provider_graph_assignment_info()}
-        if self._target.provider in assigned and CPU not in assigned:
-            return None
-        return Finding(
-            kind="provider", message=f"declared {self._target.provider}, ran on {', '.join(sorted(assigned)) or 'none'}"
-        )
-
-    @functools.cached_property
-    def _session(self) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = ERRORS_ONLY
-        provider = self._target.provider
-        if provider != CPU:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        try:
-            return onnxruntime.InferenceSession(self._path, options, providers=[provider, *FALLBACKS.get(provider, [])])
-        except Exception as error:
-            raise ArtifactError(f"ONNX Runtime {onnxruntime.__version__} does not load it: {_line(error)}") from error
-
-
-@functools.cache
-def takes_ir_version(version: int) -> bool:
-    """Whether the installed ONNX Runtime loads files of an IR version, found by trying on a file of one node."""
-    value = functools.partial(onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT, shape=[1])
-    node = onnx.helper.make_node("Identity", ["x"], ["y"])
-    graph = onnx.helper.make_graph([node], "probe", [value("x")], [value("y")])
-    model = onnx.helper.make_model(graph, ir_version=version, opset_imports=[onnx.helper.make_opsetid("", 18)])
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY + 1
-    try:
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])
-    except Exception:
-        return False
-    return True
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def check(subject: Subject) -> Verdict:
+    """Every node on the declared provider, or on one that it is documented to leave nodes to on the same device."""
+    declared = subject.target.provider
+    if declared == CPU:
+        return judged("runtime", [], "the CPU provider takes every node")
+    ran = subject.session.providers()
+    strays = ran - {declared, *FALLBACKS.get(declared, [])}
+    problems = [f"nodes ran on {', '.join(sorted(strays))}"] if strays else []
+    if declared not in ran:
+        problems.append(f"{declared} took no node")
+    return judged("runtime", problems, f"{declared} ran it")

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import onnx
 from onnx import numpy_helper
 
-from orchestrator.verify import runtime
-from orchestrator.verify.base import Subject, Verdict
-from orchestrator.verify.verdicts import judged
+from orchestrator.verify import session
+from orchestrator.verify.base import Subject, Verdict, judged
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
@@ -45,7 +44,7 @@ def _domains(proto: onnx.ModelProto) -> Iterator[str]:
 
 
 def _ir_version(proto: onnx.ModelProto) -> Iterator[str]:
-    if not runtime.takes_ir_version(proto.ir_version):
+    if not session.takes_ir_version(proto.ir_version):
         yield f"IR version {proto.ir_version} is newer than the installed ONNX Runtime reads"
 
 

@@ -15,7 +15,7 @@ from orchestrator.verify import native
 from orchestrator.verify.base import ArtifactError, Candidate, CheckFunction, Subject, Verdict
 from orchestrator.verify.reference import Reference
 from orchestrator.verify.registry import CHECKS
-from orchestrator.verify.runtime import Runner
+from orchestrator.verify.session import Session
 
 TEST_DATA = "test_data_set_0"
 """As the ONNX backend tests call the folder of a model's first inputs and outputs."""
@@ -32,14 +32,14 @@ def verify(candidate: Candidate, threads: int) -> tuple[tuple[Check, ...], tuple
         A check for each that the level asks for, and what was seen on the way. Nothing is raised: a check that could not run
         says so.
     """
-    runner = Runner(candidate.path, candidate.target, threads)
     parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
-    subject = Subject(**parts, run=runner, native=native.start(candidate.path))
+    session = Session(candidate.path, candidate.target, threads)
+    subject = Subject(**parts, session=session, native=native.start(candidate.path))
     verdicts = list(_verdicts(subject))
     # Collected in any case, or the process would outlive its parent's interest in it.
     subject.native()
     findings = [finding for verdict in verdicts for finding in verdict.findings]
-    return _with_placement(runner, [verdict.check for verdict in verdicts]), tuple(findings)
+    return tuple(verdict.check for verdict in verdicts), tuple(findings)
 
 
 def failed(checks: Sequence[Check]) -> str | None:
@@ -81,17 +81,3 @@ def _verdict(name: str, check: CheckFunction, subject: Subject) -> Verdict:
     except Exception as error:
         detail = f"the check itself failed: {type(error).__name__}: {error}"
         return Verdict(check=Check(id=name, status=CheckStatus.ERROR, detail=detail))
-
-
-def _with_placement(runner: Runner, checks: list[Check]) -> tuple[Check, ...]:
-    """On a device other than the CPU a parity that was measured elsewhere than declared is no parity."""
-    try:
-        misplaced = runner.misplaced()
-    except ArtifactError:
-        return tuple(checks)
-    if misplaced is None:
-        return tuple(checks)
-    failed_parity = [
-        dataclasses.replace(c, status=CheckStatus.FAILED, detail=misplaced.message) for c in checks if c.id == "parity"
-    ]
-    return tuple(next((f for f in failed_parity if f.id == c.id), c) for c in checks)

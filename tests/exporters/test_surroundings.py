@@ -23,6 +23,14 @@ def test_warnings_are_collected_once_with_their_line_and_printed_once(capsys: py
     assert capsys.readouterr().err.count("UserWarning: frozen") == 1
 
 
+def test_a_buffer_that_cannot_be_written_is_left_alone() -> None:
+    module = torch.nn.Identity()
+    module.register_buffer("view", torch.ones(1).expand(8))
+    with surroundings(module):
+        module(torch.ones(8))
+    assert module.view.tolist() == [1.0] * 8
+
+
 NOISE = [
     (DeprecationWarning, "goes away"),
     (FutureWarning, "goes away"),
