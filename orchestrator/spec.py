@@ -240,6 +240,18 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GivenArtifact:
+    """A file that something else made, to be judged and not exported."""
+
+    graph: str
+    """Absolute path of the ONNX file; its external data is in the same folder."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Name of an input or output in the file → the name that the model declares; those not listed are equal."""
+    compare_opset: bool = True
+    """Whether the opset of the cell was asked for; if not, the file's own is as good as any."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UnitTask:
     """A unit with what its worker needs to know of the run; crosses process borders as JSON."""
 
@@ -249,3 +261,5 @@ class UnitTask:
     threads: int
     done: tuple[str, ...] = field(default=())
     """Cells of the unit that already have a verdict and are not to be done again."""
+    given: Mapping[str, GivenArtifact] = field(default_factory=dict)
+    """By cell, the artifacts that `judge` judges; empty where the unit exports."""

@@ -227,7 +227,7 @@ class _UnitRun:
 
     def _fail(self, cells: Sequence[Cell], error: Exception) -> Iterator[Event]:
         for cell in list(cells):
-            yield self._finish(cell, _failure(cell, self.stage, error, self.findings))
+            yield self._finish(cell, failure(cell, self.stage, error, self.findings))
 
     def _finish(self, cell: Cell, result: CellResult) -> CellFinished:
         self.pending.remove(cell)
@@ -235,7 +235,8 @@ class _UnitRun:
         return CellFinished(result=dataclasses.replace(result, durations={**durations, "total": sum(durations.values())}))
 
 
-def _failure(cell: Cell, stage: Stage, error: Exception, findings: tuple[Finding, ...]) -> CellResult:
+def failure(cell: Cell, stage: Stage, error: Exception, findings: tuple[Finding, ...]) -> CellResult:
+    """An ordinary exception as the outcome of a cell."""
     message = (str(error).strip() or type(error).__name__).splitlines()[0]
     kind = _kind(error)
     return CellResult(

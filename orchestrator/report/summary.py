@@ -76,7 +76,8 @@ class CellReport:
     id: str
     model: str
     exporter: str
-    opset: int
+    opset: int | None
+    """As asked for; None if a file made elsewhere is judged whatever its opset."""
     opset_actual: int | None
     """Of the file; None if there is none."""
     dtype: str

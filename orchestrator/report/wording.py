@@ -100,7 +100,8 @@ def status(cell: CellReport) -> str:
 
 def opset(cell: CellReport) -> str:
     """The opset that was asked for, and the one of the file if it is another."""
-    return f"{cell.opset}" if cell.opset_actual in (None, cell.opset) else f"{cell.opset} → {cell.opset_actual}"
+    known = dict.fromkeys(opset for opset in (cell.opset, cell.opset_actual) if opset is not None)
+    return " → ".join(map(str, known))
 
 
 def size(count: int) -> str:

@@ -39,6 +39,8 @@ class Candidate:
     target: Target
     spec: VerifySpec
     reference: Reference
+    domains: frozenset[str] = frozenset()
+    """Of operators that it may use besides the standard ones: an artifact made elsewhere may ask for the target's own runtime."""
 
     @property
     def path(self) -> Path:

@@ -20,7 +20,7 @@ DROPOUT_MODE_INPUT = 2
 def check(subject: Subject) -> Verdict:
     """Opset, domains, IR version, training mode, random operators; the native checker and shape inference in their process."""
     proto = subject.proto
-    problems = [*_opset(subject), *_domains(proto), *_ir_version(proto)]
+    problems = [*_opset(subject), *_domains(proto, subject.domains), *_ir_version(proto)]
     nodes = list(_nodes(proto))
     problems += _random(nodes)
     if subject.model.mode == "eval":
@@ -36,10 +36,10 @@ def _opset(subject: Subject) -> Iterator[str]:
         yield f"asked for opset {subject.opset}, the file is opset {actual}: the exporter did not honour it and did not say so"
 
 
-def _domains(proto: onnx.ModelProto) -> Iterator[str]:
+def _domains(proto: onnx.ModelProto, allowed: frozenset[str]) -> Iterator[str]:
     own = {function.domain for function in proto.functions}
     used = {node.domain for node in _nodes(proto)}
-    for domain in sorted(used - own - STANDARD_DOMAINS):
+    for domain in sorted(used - own - STANDARD_DOMAINS - allowed):
         yield f"operators of the domain {domain}, which the file neither defines nor a standard runtime knows"
 
 
