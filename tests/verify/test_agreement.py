@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.result import CheckStatus
+from orchestrator.verify.agreement import agreement
+from tests.verify.test_base import subject
+
+
+def test_a_pass_sums_up_the_worst_comparison(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    check = agreement("parity", shared, shared.reference.probes).check
+    assert check.status is CheckStatus.PASSED
+    assert check.detail.startswith(f"{2 * len(shared.reference.probes)} comparisons; worst scores on ")
+    assert check.measured is not None
+    assert check.threshold is not None
+
+
+def test_many_failures_are_one_line_with_their_number(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    wrong = [replace(p, outputs=tuple(np.ones_like(o) for o in p.outputs), exact=None) for p in shared.reference.probes]
+    detail = agreement("shapes", shared, wrong).check.detail
+    assert detail.count("\n") == 0
+    assert f"more of {2 * len(wrong)} comparisons" in detail
+
+
+def test_other_problems_come_first(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    check = agreement("parity", shared, shared.reference.probes, ["vacuous"]).check
+    assert (check.status, check.detail) == (CheckStatus.FAILED, "vacuous")
+
+
+def test_another_number_of_outputs_is_no_zip(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    short = replace(shared.reference.example, outputs=shared.reference.example.outputs[:1])
+    assert "2 outputs instead of 1" in agreement("parity", shared, [short]).check.detail
