@@ -133,7 +133,7 @@ def result(cell: str, status: Status = Status.PASSED, **changed: Any) -> CellRes
         "durations": {"build": 0.9, "reference": 1.2, "capture": 4.5, "emit": 1.1, "verify": 2.25, "total": 9.95},
     }
     if status in (Status.PASSED, Status.CHECK_FAILED, Status.UNVERIFIED):
-        fields["artifact"] = artifact(graph(), weights(), opset=int(cell.split("opset")[1].split("-")[0]))
+        fields["artifact"] = artifact(graph(), weights(), opset=int(cell.split("opset")[1].partition("-")[0]))
     if status is Status.PASSED:
         fields["checks"] = checks()
     if status is Status.CHECK_FAILED:

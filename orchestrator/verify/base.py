@@ -40,7 +40,7 @@ class Candidate:
     spec: VerifySpec
     reference: Reference
     domains: frozenset[str] = frozenset()
-    """Of operators that it may use besides the standard ones: an artifact made elsewhere may ask for the target's own runtime."""
+    """Of operators besides the standard ones: an artifact made elsewhere may ask for the target's own runtime."""
 
     @property
     def path(self) -> Path:
