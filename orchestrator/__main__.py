@@ -1,11 +1,12 @@
-"""The command line, a table of contents: what was typed → Hydra → specs → the run → an exit code.
+"""The command line, a table of contents: a verb, or what was typed → Hydra → specs → the run → an exit code.
 
-What a run does is `orchestrator.commands.run`; what the configuration means is `orchestrator.config`.
+What a verb does is its module in `orchestrator.commands`; what the configuration means is `orchestrator.config`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orchestrator
 from orchestrator.errors import InterruptedRunError, OrchestratorError, UserError
+from orchestrator.names import suggestion
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from orchestrator.config import Batch
     from orchestrator.spec import RunSpec
 
+VERBS = {
+    "verify": "orchestrator.commands.verify",
+    "init": "orchestrator.commands.init",
+}
+"""The first word of the command line → the module whose `main` does it. Without a verb it is a run."""
 HYDRA_KEYS = ("hydra.sweep.dir", "hydra.searchpath")
 """What of Hydra's own configuration has an effect here: the folder of the runs, and where configs are looked for."""
 
@@ -45,6 +52,8 @@ def main() -> int:
 
 
 def _do(typed: Sequence[str]) -> int:
+    if typed and (module := _verb(typed[0])):
+        return int(importlib.import_module(module).main(typed[1:], lambda words: _read(_parse(words)).spec))
     if "--version" in typed:
         sys.stdout.write(f"{orchestrator.__version__}\n")
         return 0
@@ -59,6 +68,13 @@ def _do(typed: Sequence[str]) -> int:
     from orchestrator.commands.run import run
 
     return run(order.spec, order.configs)
+
+
+def _verb(word: str) -> str | None:
+    """The verb's module; None if the word belongs to a run."""
+    if re.fullmatch("[a-z]+", word) and word not in VERBS:
+        raise UserError(f"{word}: there is no verb '{word}'{suggestion(word, VERBS)}; a run begins with +model=NAME")
+    return VERBS.get(word)
 
 
 def _parse(typed: Sequence[str]) -> argparse.Namespace:
