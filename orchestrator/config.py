@@ -56,7 +56,9 @@ class DimConfig:
     """A dynamic dimension of a model."""
 
     min: int = 1
+    """The smallest size that is meant, at least 1."""
     max: int | None = None
+    """The largest size that is meant, at least 2; null: no upper end."""
 
 
 @dataclass
@@ -64,11 +66,17 @@ class InputConfig:
     """One input of a model."""
 
     name: str | None = None
+    """Of the input in the artifact; of forward's parameter too, if it is a keyword input."""
     shape: list[Any] = field(default_factory=list)
+    """A size per axis: a number, or the name of a dimension declared in dims."""
     dtype: str = "float32"
+    """As in torch. Floating inputs are cast to the cell's dtype."""
     range: list[float] | None = None
+    """[low, high): values are drawn evenly from it; integers need one."""
     generator: str | None = None
+    """How values are drawn: uniform (needs a range), normal, or mask (ones, then zeros, along the last axis)."""
     keyword: bool = False
+    """Forward takes it by name; such inputs come after the positional ones."""
 
 
 @dataclass
@@ -76,12 +84,19 @@ class WeightsConfig:
     """Where a model's weights come from."""
 
     seed: int | None = None
+    """Random weights, the same every time; instead of a file."""
     file: str | None = None
+    """A .safetensors file, or one that torch.load reads with weights_only; relative to this YAML file, or to the package."""
     package: str | None = None
+    """An installed import package that carries the file."""
     sha256: str | None = None
+    """Digest that the file must have, 64 hexadecimal digits."""
     key: str | None = None
+    """Entry of a checkpoint that holds the state dict, as model_state_dict."""
     prefix: str = ""
+    """Removed from the names in the file; names without it are left out."""
     strict: bool = True
+    """Every name of the module must be in the file and the other way round."""
 
 
 @dataclass
@@ -89,10 +104,15 @@ class KnownIssueConfig:
     """A cell that is known not to pass."""
 
     cells: str | None = None
+    """Pattern on cells' identifiers, as `mymodel-torchscript-*`."""
     status: str | None = None
+    """How such a cell is expected to end."""
     reason: str | None = None
+    """Why, for whoever reads the report."""
     owner: str | None = None
+    """Who looks after it."""
     expires: str | None = None
+    """From this day on, as 2027-01-31, it excuses nothing any more."""
 
 
 @dataclass
@@ -100,16 +120,27 @@ class ModelConfig:
     """A file of the group model."""
 
     name: str | None = None
+    """First part of its cells' identifiers."""
     build: dict[str, Any] = field(default_factory=dict)
+    """_target_, the dotted path of a class or function that returns the module, and its keyword arguments."""
     weights: WeightsConfig | None = None
+    """{seed: 0}, {file: …} or {package: …, file: …}."""
     mode: str = "eval"
+    """What is exported: eval, or train for a model that is meant to run so."""
     dims: dict[str, DimConfig] = field(default_factory=dict)
+    """Dynamic dimensions by name; their names stand in the shapes of inputs."""
     inputs: list[InputConfig] = field(default_factory=list)
+    """Every tensor that forward takes, positional ones first."""
     outputs: list[Any] = field(default_factory=list)
+    """Names of all tensors that the model answers with, in flattened order; or name with rtol, atol, constant."""
     select: list[str] = field(default_factory=list)
+    """Fields of a dict or dataclass answer to keep, in this order; empty keeps all."""
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Sets of inputs that reach other branches: name → input → range or generator."""
     known_issues: list[KnownIssueConfig] = field(default_factory=list)
+    """Cells that are known not to pass, with the reason; they do not fail a run."""
     exporter_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Exporter → options that this model needs."""
 
 
 @dataclass
