@@ -46,7 +46,7 @@ def _flags_kept(module: torch.nn.Module) -> Iterator[None]:
 def _buffers_kept(module: torch.nn.Module) -> Iterator[None]:
     """Values and identity; a forward may write into a buffer or put another tensor in its place."""
     kept = [
-        (submodule, name, buffer, buffer._version, buffer.clone())
+        (submodule, name, buffer, buffer.clone())
         for submodule in module.modules()
         for name, buffer in submodule.named_buffers(recurse=False)
     ]
@@ -54,9 +54,9 @@ def _buffers_kept(module: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for submodule, name, buffer, version, value in kept:
-                # One that was only read may be a view that cannot be written.
-                if buffer._version != version:
+            for submodule, name, buffer, value in kept:
+                # One that did not change may be a view that cannot be written.
+                if not torch.equal(buffer, value):
                     buffer.copy_(value)
                 setattr(submodule, name, buffer)
 

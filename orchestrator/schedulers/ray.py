@@ -56,6 +56,8 @@ SETTINGS = {
     "RAY_AUTH_MODE": "token",
     # Its monitor would kill a supervisor for what a unit did.
     "RAY_memory_monitor_refresh_ms": "0",
+    # Its handler for SIGTERM would abort a driver that is told to stop while it starts.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Ray's environment, read when it is imported and when it starts its processes; no argument of ray.init does the same."""
@@ -78,7 +80,7 @@ def run(tasks: Sequence[UnitTask], cluster: ClusterSpec, program: Program = UNIT
         stack.callback(servers.close)
         interruption.check()
         stack.enter_context(_ray_started(folder / "ray", slots))
-        interruption.install()
+        interruption.check()
         yield from _Dispatch(tasks, slots, program, servers, interruption).events()
 
 
@@ -219,7 +221,7 @@ class _Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
-        """Take the signals; once more after ray.init, which takes SIGTERM."""
+        """Take the signals."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
@@ -233,12 +235,9 @@ class _Interruption:
         self.install()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        # While Ray starts, SIGTERM is its own SystemExit.
-        if kind is SystemExit:
-            raise InterruptedRunError(INTERRUPTED)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._requested:
@@ -302,17 +301,29 @@ def _init_ray(folder: Path, slots: int) -> None:
     import ray
 
     try:
-        ray.init(
-            address="local",
-            num_cpus=slots,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(folder),
-        )
+        with _handlers_kept():
+            ray.init(
+                address="local",
+                num_cpus=slots,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(folder),
+            )
     except Exception as error:
         raise EnvironmentRefusedError(f"Ray does not start: {error}") from error
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """ray.init would make SIGTERM a SystemExit of its own, and does not survive one that comes while it starts."""
+    take = signal.signal
+    signal.signal = lambda number, _: signal.getsignal(number)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = take
 
 
 @contextmanager
