@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import onnx
 import onnxruntime as ort

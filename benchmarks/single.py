@@ -1,14 +1,12 @@
 """What one cell costs beside a hand-written script that does the same work: `python benchmarks/single.py [rounds]`.
 
-Three commands in turn, each in a fresh process: `script.py`, the orchestrator inline, the orchestrator with Ray and its sandbox.
-Prints the median seconds of each, the median of the ratios round by round, and where the orchestrator's seconds went (from
-report.json).
+Three commands in turn, each in a fresh process: `script.py`, the orchestrator inline, and the orchestrator with Ray and its
+sandbox. Prints the median seconds of each, the median of the ratios round by round, and the orchestrator's seconds by stage.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -49,7 +47,8 @@ def main() -> None:
                     stages[name] = report["cells"][0]["durations"]
         for name, values in spent.items():
             ratio = statistics.median(a / b for a, b in zip(values, spent["script"], strict=True))
-            print(f"{name:8} {statistics.median(values):6.1f} s   {ratio:.2f} x script   {stages.get(name, '')}")
+            by_stage = "  ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.get(name, {}).items())
+            print(f"{name:8} {statistics.median(values):6.1f} s   {ratio:.2f} x script   {by_stage}")
 
 
 main()
