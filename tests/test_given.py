@@ -153,18 +153,13 @@ def test_as_many_nested_subgraphs_as_protobuf_follows_are_read(tmp_path: Path) -
     [
         (b"", "bad.onnx is empty"),
         (b"hello world" * 9, "bad.onnx is no ONNX file"),
-        (b"\x08\x0a", "it holds no graph"),
-        (b"\x3a\x00", "opset"),
+        (b"\x08\x0a", "bad.onnx is no ONNX file: it holds no graph"),
     ],
-    ids=["zero bytes", "text", "no graph", "empty graph"],
+    ids=["zero bytes", "text", "no graph"],
 )
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)
-    if reason == "opset":
-        assert given.read(tmp_path / "bad.onnx").opset == 0
-    else:
-        assert refusal(tmp_path / "bad.onnx").startswith("structure: ")
-        assert reason in refusal(tmp_path / "bad.onnx")
+    assert refusal(tmp_path / "bad.onnx").startswith(f"structure: {reason}")
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
