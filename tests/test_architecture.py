@@ -118,7 +118,10 @@ def test_every_module_has_a_test_of_its_name() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("module", ["config", "plan", "commands.run", "report.terminal", "store.blobs", "build.trust"])
+@pytest.mark.parametrize(
+    "module",
+    ["config", "plan", "commands.run", "commands.verify", "commands.init", "report.terminal", "store.blobs", "build.trust"],
+)
 def test_planning_and_reports_import_neither_torch_nor_ray(module: str) -> None:
     code = f"import sys, orchestrator.{module}; print(sorted({{'torch', 'ray', 'onnxruntime'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import orchestrator
-from orchestrator.__main__ import main
+from orchestrator.__main__ import VERBS, main
 from orchestrator.errors import EnvironmentRefusedError
 from orchestrator.spec import RunSpec
 
@@ -64,6 +64,31 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 def a_model(folder: Path, name: str, more: str = "", head: str = "") -> Path:
     return write(folder, f"model/{name}.yaml", head + (CONFIGS / "model" / "tiny.yaml").read_text() + more)
+
+
+# Verbs
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_has_a_help_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["orchestrator", verb, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert f"usage: python -m orchestrator {verb} " in capsys.readouterr().out
+
+
+def test_the_help_of_the_tool_lists_every_verb() -> None:
+    text = (ROOT / "conf/config.yaml").read_text()
+    assert all(f"python -m orchestrator {verb} " in text for verb in VERBS)
+
+
+def test_an_unknown_verb_is_told_with_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["orchestrator", "verfy", "model.onnx"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("verfy: there is no verb 'verfy'; did you mean verify? There are: init, verify;")
 
 
 # From the command line to the run
@@ -260,7 +285,7 @@ import sys, types
 fake = types.ModuleType("orchestrator.commands.run")
 fake.run = lambda spec, configs: print(sorted({"torch", "ray", "onnxruntime"} & {*sys.modules})) or 0
 sys.modules[fake.__name__] = fake
-from orchestrator.__main__ import main
+from orchestrator.__main__ import VERBS, main
 sys.exit(main())
 """
     command = [sys.executable, "-c", code, "--config-dir", str(CONFIGS), "+model=tiny"]
