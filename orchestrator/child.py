@@ -31,6 +31,15 @@ DUMP_STACKS = signal.SIGUSR1
 """Makes the child write the stacks of its threads to its log, also while it hangs in native code."""
 
 
+LIBRARIES = {
+    # Otherwise onnxruntime's import starts a thread, writes a device id into the home folder and looks up hosts.
+    "ORT_DISABLE_TELEMETRY": "1",
+    # Threads that spin while they wait for each other cost up to five times the work when something else wants the cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""Environment of every process that does a unit, set before torch and onnxruntime are imported."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor asks of a child, as one JSON document."""
 

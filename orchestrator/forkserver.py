@@ -184,13 +184,15 @@ def environment(threads: int) -> dict[str, str]:
         threads: OMP_NUM_THREADS, which torch and ONNX Runtime read when they are imported.
     """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") and key != "PYTHONBREAKPOINT"}
-    return kept | {
-        "OMP_NUM_THREADS": str(threads),
-        # numpy's OpenBLAS would start its threads at import, and a process with threads must not fork.
-        "OPENBLAS_NUM_THREADS": "1",
-        # Otherwise onnxruntime's import starts a thread, writes a device id into the home folder and looks up hosts.
-        "ORT_DISABLE_TELEMETRY": "1",
-    }
+    return (
+        kept
+        | child.LIBRARIES
+        | {
+            "OMP_NUM_THREADS": str(threads),
+            # numpy's OpenBLAS would start its threads at import, and a process with threads must not fork.
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+    )
 
 
 def serve(arguments: Sequence[str]) -> NoReturn:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from orchestrator.attribution import Attribution, Death, waiting, without
-from orchestrator.child import UnitFunction, exit_code, resolve
+from orchestrator.child import LIBRARIES, UnitFunction, exit_code, resolve
 from orchestrator.result import Event, Status
 from orchestrator.schedulers.base import UNIT, Program
 from orchestrator.spec import ClusterSpec, UnitTask
@@ -29,8 +29,7 @@ def run(tasks: Sequence[UnitTask], cluster: ClusterSpec, program: Program = UNIT
 
     `breakpoint()` in a model talks to the terminal. SIGTERM is KeyboardInterrupt like Ctrl-C, and both go through.
     """
-    # As in the sandbox: onnxruntime's import otherwise starts a thread and writes into the home folder.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.update(LIBRARIES)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="export-", ignore_cleanup_errors=True)))
         output = stack.enter_context(_diverted())
