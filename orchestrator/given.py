@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx.external_data_helper import ExternalDataInfo
 
 from exporters import graph
 from orchestrator import layout
 from orchestrator.result import Artifact, FileRef, ValueInfo
+from orchestrator.verify.delivery import external_tensors
 
 
 class UnfitError(Exception):
@@ -81,7 +80,7 @@ def _data_files(model: onnx.ModelProto, folder: Path) -> tuple[str, ...]:
     """The locations that tensors name, each checked."""
     sizes: dict[str, int] = {}
     problems = []
-    for tensor in _external_tensors(model):
+    for tensor in external_tensors(model):
         try:
             info = ExternalDataInfo(tensor)
             if info.location not in sizes:
@@ -96,18 +95,6 @@ def _data_files(model: onnx.ModelProto, folder: Path) -> tuple[str, ...]:
         more = f" (and {len(problems) - 1} more tensors)" if len(problems) > 1 else ""
         raise UnfitError("delivery", f"{problems[0]}{more}")
     return tuple(sorted(sizes))
-
-
-def _external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Wherever a tensor may stand: initializers, sparse ones, attributes, subgraphs, functions, training."""
-    todo: list[Any] = [model]
-    while todo:
-        message = todo.pop()
-        if isinstance(message, onnx.TensorProto) and uses_external_data(message):
-            yield message
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                todo.extend([value] if isinstance(value, Message) else value)
 
 
 def _size(folder: Path, location: str) -> int:

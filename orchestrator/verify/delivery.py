@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+from onnx.external_data_helper import uses_external_data
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from orchestrator.result import FileRef
 from orchestrator.verify.base import Subject, Verdict, judged
@@ -48,25 +52,36 @@ def _sha256(path: Path) -> str:
 def _references(subject: Subject) -> Iterator[str]:
     listed = {file.name: file.bytes for file in subject.artifact.files[1:]}
     used = set()
-    for tensor in _tensors(subject.proto.graph):
-        if uses_external_data(tensor):
-            info = ExternalDataInfo(tensor)
-            used.add(info.location)
-            end = (info.offset or 0) + (info.length or 0)
-            if info.location not in listed:
-                yield f"{tensor.name} is in {info.location}, which is not delivered"
-            elif end > listed[info.location]:
-                yield f"{tensor.name} ends at byte {end} of {info.location}, which has {listed[info.location]}"
+    for tensor in external_tensors(subject.proto):
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        used.add(location)
+        if location not in listed:
+            yield f"{tensor.name} is in {location}, which is not delivered"
+        else:
+            yield from _bounds(tensor, entries, location, listed[location])
     yield from (f"{name} is delivered and not used" for name in sorted(set(listed) - used))
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Initializers and constants, in subgraphs too."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
-                yield from _tensors(inner)
+def _bounds(tensor: onnx.TensorProto, entries: Mapping[str, str], location: str, size: int) -> Iterator[str]:
+    """Offset and length are numbers, the length is what the shape needs, the end is within the file."""
+    offset, length = entries.get("offset", "0"), entries.get("length", "")
+    needed = math.prod(tensor.dims) * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    if not (offset.isdecimal() and length.isdecimal()):
+        yield f"{tensor.name} has offset {offset!r} and length {length!r} in {location}, which are not both numbers"
+    elif int(length) < needed:
+        yield f"{tensor.name} has {length} bytes in {location}, its shape needs {needed}"
+    elif int(offset) + int(length) > size:
+        yield f"{tensor.name} ends at byte {int(offset) + int(length)} of {location}, which has {size}"
+
+
+def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Those with external data, wherever a tensor may stand: initializers, sparse ones, attributes, subgraphs, functions."""
+    todo: list[Any] = [model]
+    while todo:
+        message = todo.pop()
+        if isinstance(message, onnx.TensorProto) and uses_external_data(message):
+            yield message
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                todo.extend([value] if isinstance(value, Message) else value)

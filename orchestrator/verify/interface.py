@@ -41,9 +41,14 @@ def _names(kind: str, declared: Sequence[str], values: Sequence[ValueInfo]) -> I
 
 def _ranges(model: ModelSpec, obtained: Mapping[str, tuple[int, int | None]] | None) -> Iterator[str]:
     """A guard in the model can narrow a dimension without a word, or fix it."""
-    for name, (low, high) in (obtained or {}).items():
-        dim = model.dims[name]
-        if low == high:
+    if obtained is None:
+        return
+    for name, dim in model.dims.items():
+        if name not in obtained:
+            yield f"dimension {name} is not among those that the capture knows: {', '.join(obtained) or 'none'}"
+            continue
+        low, high = obtained[name]
+        if low == high != dim.max:
             yield f"dimension {name} is baked in as {low}, asked for {dim.min} to {dim.max or 'any size'}"
         elif low > dim.min or (high is not None and (dim.max is None or high < dim.max)):
             asked = f"asked for {dim.min} to {dim.max or 'any size'}"

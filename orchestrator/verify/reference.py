@@ -73,10 +73,9 @@ def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifyS
     wide = None if dtype == "float64" else _in_float64(module, findings)
     found = []
     for planned in probes.plan_probes(model, spec.level, spec.seed):
-        probe = _probe(runner, wide, planned, dtype, findings)
+        probe = _probe(runner, wide, planned, model, dtype, findings)
         if probe is not None:
             found.append(probe)
-    _check_outputs(found[0], model)
     if not _repeats(runner, found[0]):
         findings.append(Finding(kind="nondeterministic_model", message="eager answers differently when it is asked twice"))
     return Reference(probes=tuple(found), vacuous=_vacuous(found, model), findings=tuple(dict.fromkeys(findings)))
@@ -113,7 +112,9 @@ def _in_float64(module: torch.nn.Module, findings: list[Finding]) -> _Runner | N
         return None
 
 
-def _probe(runner: _Runner, wide: _Runner | None, planned: ProbeSpec, dtype: str, findings: list[Finding]) -> Probe | None:
+def _probe(
+    runner: _Runner, wide: _Runner | None, planned: ProbeSpec, model: ModelSpec, dtype: str, findings: list[Finding]
+) -> Probe | None:
     inputs = probes.draw(planned.specs, planned.sizes, planned.seed, dtype)
     try:
         outputs = runner(inputs)
@@ -123,6 +124,8 @@ def _probe(runner: _Runner, wide: _Runner | None, planned: ProbeSpec, dtype: str
             raise EagerError(message) from error
         findings.append(Finding(kind="eager_raises", message=message))
         return None
+    if len(outputs) != len(model.outputs):
+        raise EagerError(_other_outputs(planned.name, len(outputs), model))
     return Probe(
         name=planned.name,
         kind=planned.kind,
@@ -152,13 +155,12 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
-def _check_outputs(example: Probe, model: ModelSpec) -> None:
+def _other_outputs(probe: str, count: int, model: ModelSpec) -> str:
     declared = [output.name for output in model.outputs]
-    if len(example.outputs) != len(declared):
-        raise EagerError(
-            f"the model answers with {len(example.outputs)} tensors, {model.config_path} declares "
-            f"{len(declared)} outputs ({', '.join(declared)})"
-        )
+    return (
+        f"the model answers with {count} tensors on {probe}, {model.config_path} declares "
+        f"{len(declared)} outputs ({', '.join(declared)})"
+    )
 
 
 def _repeats(runner: _Runner, example: Probe) -> bool:

@@ -30,6 +30,8 @@ class Session:
 
     def __init__(self, path: Path, target: Target, threads: int) -> None:
         self._path, self._target, self._threads = path, target, threads
+        self._session: Any = None
+        self._error: str | None = None
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run the artifact.
@@ -43,7 +45,7 @@ class Session:
         Raises:
             ArtifactError: It does not load, or does not run on these inputs.
         """
-        session = self._session
+        session = self._opened()
         wanted = {value.name for value in session.get_inputs()}
         try:
             answer = session.run(None, {name: value for name, value in inputs.items() if name in wanted})
@@ -52,27 +54,37 @@ class Session:
         return [np.asarray(value) for value in answer]
 
     def providers(self) -> frozenset[str]:
-        """The execution providers that took nodes of the graph; only known for a target that is not the CPU.
+        """The execution providers that took nodes of the graph.
 
         Raises:
             ArtifactError: It does not load.
         """
-        return frozenset(info.ep_name for info in self._session.get_provider_graph_assignment_info())
+        return frozenset(info.ep_name for info in self._opened().get_provider_graph_assignment_info())
 
-    @functools.cached_property
-    def _session(self) -> Any:
+    def _opened(self) -> Any:
+        """The session; an artifact that does not load is tried once, and raises each time."""
+        if self._session is None and self._error is None:
+            try:
+                self._session = self._open()
+            except Exception as error:
+                self._error = f"ONNX Runtime {onnxruntime.__version__} does not load it: {_line(error)}"
+        if self._error is not None:
+            raise ArtifactError(self._error)
+        return self._session
+
+    def _open(self) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
         provider = self._target.provider
-        if provider != CPU:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        try:
-            return onnxruntime.InferenceSession(self._path, options, providers=[provider, *FALLBACKS.get(provider, [])])
-        except Exception as error:
-            raise ArtifactError(f"ONNX Runtime {onnxruntime.__version__} does not load it: {_line(error)}") from error
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        providers = [provider, *FALLBACKS.get(provider, [])]
+        session = onnxruntime.InferenceSession(self._path, options, providers=providers, enable_fallback=0)
+        # A provider that cannot start becomes the CPU with no more than a line on the terminal.
+        if provider not in session.get_providers():
+            raise RuntimeError(f"{provider} does not start on this machine")
+        return session
 
 
 @functools.cache

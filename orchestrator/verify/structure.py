@@ -55,22 +55,18 @@ def _random(nodes: list[onnx.NodeProto]) -> Iterator[str]:
 
 
 def _training(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[str]:
-    true = {tensor.name for tensor in proto.graph.initializer if tensor.data_type == onnx.TensorProto.BOOL and _is_true(tensor)}
-    true |= {node.output[0] for node in nodes if node.op_type == "Constant" and _is_true_constant(node)}
+    off = {tensor.name for tensor in proto.graph.initializer if _is_false(tensor)} | {""}
+    off |= {node.output[0] for node in nodes if node.op_type == "Constant" and any(_is_false(a.t) for a in node.attribute)}
     for node in nodes:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
         normalises = node.op_type == "BatchNormalization" and attributes.get("training_mode")
-        drops = node.op_type == "Dropout" and len(node.input) > DROPOUT_MODE_INPUT and node.input[DROPOUT_MODE_INPUT] in true
+        drops = node.op_type == "Dropout" and len(node.input) > DROPOUT_MODE_INPUT and node.input[DROPOUT_MODE_INPUT] not in off
         if normalises or drops:
             yield f"{node.name} is a {node.op_type} in training mode, the model is declared in eval mode"
 
 
-def _is_true_constant(node: onnx.NodeProto) -> bool:
-    return any(a.name == "value" and a.t.data_type == onnx.TensorProto.BOOL and _is_true(a.t) for a in node.attribute)
-
-
-def _is_true(tensor: onnx.TensorProto) -> bool:
-    return bool(numpy_helper.to_array(tensor).all())
+def _is_false(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type == onnx.TensorProto.BOOL and not numpy_helper.to_array(tensor).any()
 
 
 def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

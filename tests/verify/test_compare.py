@@ -128,3 +128,14 @@ def test_where_the_answer_is_zero_only_zero_is_right() -> None:
 
 def test_the_error_is_free_of_scale() -> None:
     assert relative_error(EAGER * 1e6, EXACT * 1e6) == pytest.approx(relative_error(EAGER, EXACT), rel=0.5)
+
+
+def test_where_eager_overflows_the_others_are_still_judged() -> None:
+    eager, exact = np.array([np.inf, 1, 2, 3], np.float16), np.array([1e5, 1, 2, 3])
+    assert compare(eager.copy(), eager, exact, k=8.0).problem is None
+    assert compare(np.array([np.inf, -50, 70, 0], np.float16), eager, exact, k=8.0).problem is not None
+
+
+def test_an_eager_that_is_wrong_itself_proves_nothing() -> None:
+    problem = compare(np.zeros(3, np.float32), -np.ones(3, np.float32), np.ones(3), k=8.0).problem
+    assert "cannot tell right from wrong" in str(problem)

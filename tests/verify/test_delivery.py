@@ -62,11 +62,19 @@ def entry(proto: onnx.ModelProto, key: str) -> onnx.StringStringEntryProto:
         ("location", "other.data", "not delivered"),
         ("offset", "100000000", "ends at byte"),
         ("length", "100000000", "ends at byte"),
+        ("length", "8", "its shape needs"),
+        ("length", "", "not both numbers"),
+        ("offset", "-4096", "not both numbers"),
     ],
 )
 def test_external_data_outside_of_what_is_delivered_fails(tmp_path: Path, key: str, value: str, word: str) -> None:
-    candidate = samples.damaged(samples.pair(tmp_path), lambda proto: setattr(entry(proto, key), "value", value))
-    assert word in samples.failing(candidate)["delivery"]
+    candidate = samples.pair(tmp_path)
+    proto = onnx.load(candidate.path, load_external_data=False)
+    entry(proto, key).value = value
+    candidate.path.write_bytes(proto.SerializeToString())
+    files = (samples.ref(candidate.path), *candidate.artifact.files[1:])
+    found = samples.failing(replace(candidate, artifact=replace(candidate.artifact, files=files)))
+    assert word in found["delivery"]
 
 
 def test_a_data_file_that_nothing_uses_fails(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_another_interface_than_declared_fails(tmp_path: Path, damage: str) -> N
         ({"batch": (2, 16), "width": (1, None)}, "dimension batch is narrowed to 2 to 16"),
         ({"batch": (1, 16), "width": (1, 64)}, "dimension width is narrowed to 1 to 64, asked for 1 to any size"),
         ({"batch": (2, 2), "width": (1, None)}, "dimension batch is baked in as 2"),
+        ({"batch": (1, 16)}, "dimension width is not among those that the capture knows: batch"),
         ({"batch": (1, 16), "width": (1, None)}, None),
         ({"batch": (0, None), "width": (0, None)}, None),
         (None, None),

@@ -83,6 +83,11 @@ def test_another_number_of_outputs_than_declared_is_told_with_both_numbers() -> 
         judge(torch.relu, replace(ONE, outputs=outputs("first", "second")))
 
 
+def test_a_number_of_outputs_that_depends_on_the_size_is_told() -> None:
+    with pytest.raises(EagerError, match="answers with 1 tensors on batch=1"):
+        judge(lambda y: (y, y + 1) if len(y) > 1 else (y,), replace(ONE, outputs=outputs("first", "second")))
+
+
 def test_a_model_that_raises_on_its_example_is_no_reference() -> None:
     def fail(_: torch.Tensor) -> torch.Tensor:
         raise IndexError("out of range\nsecond line")

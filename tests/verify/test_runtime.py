@@ -30,8 +30,9 @@ class FakeSession:
     [
         (synthetic.CPU, {"CPUExecutionProvider"}, None),
         (synthetic.CUDA, {"CUDAExecutionProvider"}, None),
-        (synthetic.CUDA, {"CUDAExecutionProvider", "CPUExecutionProvider"}, "nodes ran on CPUExecutionProvider"),
-        (synthetic.CUDA, {"CPUExecutionProvider"}, "CUDAExecutionProvider took no node"),
+        (synthetic.CUDA, {"CUDAExecutionProvider", "CPUExecutionProvider"}, None),
+        (synthetic.CUDA, {"CPUExecutionProvider"}, "CUDAExecutionProvider took no node; they ran on CPUExecutionProvider"),
+        (synthetic.CPU, set(), "CPUExecutionProvider took no node; they ran on none"),
         (TENSORRT, {"TensorrtExecutionProvider", "CUDAExecutionProvider"}, None),
         (TENSORRT, {"CUDAExecutionProvider"}, "TensorrtExecutionProvider took no node"),
     ],
@@ -40,6 +41,9 @@ def test_the_declared_provider_must_have_run_it(tmp_path: Path, target: Any, ran
     candidate = samples.pair(tmp_path)
     parts = {name: getattr(candidate, name) for name in candidate.__dataclass_fields__}
     parts |= {"target": target, "session": FakeSession(frozenset(ran)), "native": lambda: None}
-    found = check(Subject(**parts)).check
+    verdict = check(Subject(**parts))
+    found = verdict.check
+    others = ran - {target.provider}
+    assert [f.message for f in verdict.findings] == ([f"some nodes ran on {min(others)}"] if others and not problem else [])
     assert found.status is (CheckStatus.FAILED if problem else CheckStatus.PASSED)
     assert problem is None or problem in found.detail

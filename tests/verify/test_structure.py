@@ -23,6 +23,12 @@ def train_the_dropout(proto: onnx.ModelProto) -> None:
     proto.graph.node.append(helper.make_node("Dropout", ["left", "ratio", "training"], ["dropped"], name="drop"))
 
 
+def hide_the_mode(proto: onnx.ModelProto) -> None:
+    train_the_dropout(proto)
+    proto.graph.node.insert(0, helper.make_node("Identity", ["training"], ["mode"]))
+    proto.graph.node[-1].input[2] = "mode"
+
+
 def train_the_normalization(proto: onnx.ModelProto) -> None:
     for name in ("scale", "shift", "mean", "variance"):
         proto.graph.initializer.append(helper.make_tensor(name, onnx.TensorProto.FLOAT, [16], [1.0] * 16))
@@ -53,6 +59,7 @@ DAMAGES: dict[str, tuple[Edit, str]] = {
     "a dangling value": (with_node("Relu", ["nowhere"], ["somewhere"]), "checker"),
     "a missing initializer": (lambda proto: proto.graph.initializer.pop(), "checker"),
     "a dropout that trains": (train_the_dropout, "drop is a Dropout in training mode"),
+    "a dropout whose mode is computed": (hide_the_mode, "drop is a Dropout in training mode"),
     "a normalization that trains": (train_the_normalization, "norm is a BatchNormalization in training mode"),
     "a random operator": (with_node("RandomNormal", [], ["noise"], name="dice", shape=[2]), "dice is a RandomNormal"),
     "a random operator in a branch": (hide_in_a_branch, "RandomNormal is a RandomNormal"),
