@@ -87,6 +87,8 @@ class WeightsConfig:
     """Random weights, the same every time; instead of a file."""
     file: str | None = None
     """A .safetensors file, or one that torch.load reads with weights_only; relative to this YAML file, or to the package."""
+    url: str | None = None
+    """Address of such a file, with https, http or file; fetched when it is needed, kept in the store. Needs sha256."""
     package: str | None = None
     """An installed import package that carries the file."""
     sha256: str | None = None
@@ -124,7 +126,7 @@ class ModelConfig:
     build: dict[str, Any] = field(default_factory=dict)
     """_target_, the dotted path of a class or function that returns the module, and its keyword arguments."""
     weights: WeightsConfig | None = None
-    """{seed: 0}, {file: …} or {package: …, file: …}."""
+    """{seed: 0}, {file: …}, {package: …, file: …} or {url: …, sha256: …}."""
     mode: str = "eval"
     """What is exported: eval, or train for a model that is meant to run so."""
     dims: dict[str, DimConfig] = field(default_factory=dict)
@@ -132,9 +134,13 @@ class ModelConfig:
     inputs: list[InputConfig] = field(default_factory=list)
     """Every tensor that forward takes, positional ones first."""
     outputs: list[Any] = field(default_factory=list)
-    """Names of all tensors that the model answers with, in flattened order; or name with rtol, atol, constant."""
+    """A name for each tensor of the flattened answer, or name with rtol, atol, constant; empty: its place, as past.0.key."""
     select: list[str] = field(default_factory=list)
-    """Fields of a dict or dataclass answer to keep, in this order; empty keeps all."""
+    """Places in the answer to keep, with all below them, in this order; empty keeps all."""
+    rename: dict[str, str] = field(default_factory=dict)
+    """Where outputs is empty: name that an output has by its place → name to use instead."""
+    exportable: bool = False
+    """The factory returns a torch.onnx.ExportableModule, which declares its inputs; dims here replace its own."""
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Sets of inputs that reach other branches: name → input → range or generator."""
     known_issues: list[KnownIssueConfig] = field(default_factory=list)

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import math
 import re
+import urllib.parse
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
 """What an input may be; names as in torch."""
 GENERATORS = ("uniform", "normal", "mask")
+SCHEMES = ("https", "http", "file")
+"""Of addresses that weights may come from."""
 SMALLEST_MAXIMUM = 2
 """Of a dynamic dimension: the example that is exported has at least this size."""
 
@@ -66,7 +69,7 @@ class _Reader:
 
     def read(self) -> ModelSpec:
         dims = self._dims()
-        inputs = self._inputs(dims)
+        inputs = self._module_declares() if self._raw["exportable"] else self._inputs(dims)
         spec = ModelSpec(
             name=self._name("name", self._raw["name"]),
             build=self._build(),
@@ -75,7 +78,9 @@ class _Reader:
             dims=dims,
             inputs=inputs,
             outputs=self._outputs(),
-            select=tuple(self._raw["select"]),
+            select=self._select(),
+            rename=self._rename(),
+            exportable=self._raw["exportable"],
             cases=self._cases(inputs),
             known_issues=tuple(self._known_issues()),
             config_path=str(self._around.file),
@@ -118,18 +123,30 @@ class _Reader:
     def _weights(self) -> WeightsSpec:
         raw = self._raw["weights"]
         if raw is None:
-            self._wrong("weights", "is missing; give {seed: 0}, {file: …} or {package: …, file: …}")
+            self._wrong("weights", "is missing; give {seed: 0}, {file: …}, {package: …, file: …} or {url: …, sha256: …}")
             return WeightsSpec(seed=0)
-        if (raw["seed"] is None) == (raw["file"] is None):
-            self._wrong("weights", "give either seed or file (with package, if the file is in an installed package)")
-        unused = [key for key in ("package", "sha256", "key", "prefix") if raw[key] and raw["file"] is None]
-        for key in unused:
-            self._wrong(f"weights.{key}", f"'{raw[key]}' has no effect without weights.file")
+        given = [key for key in ("seed", "file", "url") if raw[key] is not None]
+        if len(given) != 1:
+            self._wrong("weights", "give one of seed, url and file (with package, if the file is in an installed package)")
+        for key in {"seed": ("package", "sha256", "key", "prefix"), "url": ("package",)}.get("".join(given), ()):
+            if raw[key]:
+                self._wrong(f"weights.{key}", f"'{raw[key]}' has no effect without weights.file")
+        if raw["url"] is not None:
+            self._address(str(raw["url"]), raw["sha256"])
         path = None if raw["file"] is None else self._weights_file(raw)
         if path is not None:
             self._digest(path, raw["sha256"])
         file = str(path) if path is not None and raw["package"] is None else raw["file"]
         return WeightsSpec(**{**raw, "file": file})
+
+    def _address(self, url: str, sha256: str | None) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in SCHEMES or not Path(parts.path).name or not (parts.netloc or parts.scheme == "file"):
+            self._wrong("weights.url", f"'{url}' is no address of a file with {', '.join(SCHEMES)}")
+        if sha256 is None:
+            self._wrong("weights.sha256", "is missing; what is fetched from an address is used only if it has this digest")
+        elif not _is_digest(sha256):
+            self._wrong("weights.sha256", _no_digest(sha256))
 
     def _weights_file(self, raw: Mapping[str, Any]) -> Path | None:
         """Where the file must be; None if its package is not installed."""
@@ -148,8 +165,8 @@ class _Reader:
     def _digest(self, path: Path, expected: str | None) -> None:
         if not path.is_file():
             self._wrong("weights.file", f"'{path}' does not exist")
-        elif expected is not None and re.fullmatch("[0-9a-fA-F]{64}", expected) is None:
-            self._wrong("weights.sha256", f"'{expected}' is no digest: 64 hexadecimal digits, in quotes if none is a letter")
+        elif expected is not None and not _is_digest(expected):
+            self._wrong("weights.sha256", _no_digest(expected))
         elif expected is not None and (found := _sha256(path)) != expected.lower():
             self._wrong("weights.sha256", f"'{path}' has {found}, not {expected}")
 
@@ -184,6 +201,13 @@ class _Reader:
             self._wrong(f"dims.{name}", "is declared and no input uses it")
         return inputs
 
+    def _module_declares(self) -> tuple[TensorSpec, ...]:
+        """The inputs of an ExportableModule: none, until it is built."""
+        for key in ("inputs", "cases"):
+            if self._raw[key]:
+                self._wrong(key, "are the module's own with exportable: true; leave them out, or leave that out")
+        return ()
+
     def _input(self, key: str, raw: Mapping[str, Any]) -> TensorSpec:
         name = self._name(f"{key}.name", raw["name"])
         if raw["keyword"] and not name.isidentifier():
@@ -217,12 +241,26 @@ class _Reader:
 
     def _outputs(self) -> tuple[OutputSpec, ...]:
         outputs = tuple(self._output(f"outputs[{i}]", raw) for i, raw in enumerate(self._raw["outputs"]))
-        if not outputs:
-            self._wrong("outputs", "is missing; name every output, in flattened order")
         self._unique("outputs", [spec.name for spec in outputs])
         for name in sorted({spec.name for spec in outputs} & {raw["name"] for raw in self._raw["inputs"]}):
             self._wrong("outputs", f"'{name}' is also an input; a graph has each name once")
         return outputs
+
+    def _select(self) -> tuple[str, ...]:
+        places = tuple(self._raw["select"])
+        self._unique("select", places)
+        for place in places:
+            if "" in place.split("."):
+                self._wrong("select", f"'{place}' is no place in an answer, as logits or past.0.key")
+        return places
+
+    def _rename(self) -> Mapping[str, str]:
+        names = self._raw["rename"]
+        if names and self._raw["outputs"]:
+            self._wrong("rename", "has no effect where outputs gives the names")
+        for old, new in names.items():
+            self._name(f"rename.{old}", new)
+        return dict(names)
 
     def _output(self, key: str, raw: object) -> OutputSpec:
         if not isinstance(raw, dict):
@@ -289,6 +327,14 @@ class _Reader:
         for name in self._raw["exporter_options"]:
             if name not in self._around.exporters:
                 self._wrong("exporter_options", f"there is no exporter '{name}'{suggestion(name, self._around.exporters)}")
+
+
+def _is_digest(text: str) -> bool:
+    return re.fullmatch("[0-9a-fA-F]{64}", text) is not None
+
+
+def _no_digest(text: str) -> str:
+    return f"'{text}' is no digest: 64 hexadecimal digits, in quotes if none is a letter"
 
 
 def _is_range(bounds: object) -> bool:

@@ -72,10 +72,11 @@ class _Judgement:
             yield self._start(Stage.BUILD)
             with self._timed():
                 module_builder.use_threads(self._task.threads)
-                module = module_builder.build(self._unit.model, self._unit.dtype, self._task.trust)
+                built = module_builder.build(self._unit.model, self._unit.dtype, self._task.trust, Path(self._task.store))
+                self._unit = replace(self._unit, model=built.model)
             yield self._start(Stage.REFERENCE)
             with self._timed():
-                reference = references.compute(module, self._unit.model, self._unit.dtype, self._unit.verify)
+                reference = references.compute(built.module, self._unit.model, self._unit.dtype, self._unit.verify)
         except Exception as error:
             for cell, artifact in fit:
                 yield self._finish(replace(failure(cell, self._stage, error, ()), artifact=artifact))

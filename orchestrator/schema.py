@@ -28,7 +28,7 @@ PLAIN: Mapping[object, dict[str, Any]] = {
     Any: {},
 }
 REQUIRED = {
-    "ModelConfig": ["name", "build", "weights", "inputs", "outputs"],
+    "ModelConfig": ["name", "build", "weights"],
     "InputConfig": ["name"],
     "KnownIssueConfig": ["cells", "status", "reason"],
 }
@@ -40,6 +40,7 @@ NARROWER: Mapping[tuple[str, str], dict[str, Any]] = {
     ("InputConfig", "generator"): {"enum": [*GENERATORS, None]},
     ("InputConfig", "range"): {"minItems": 2, "maxItems": 2},
     ("InputConfig", "shape"): {"items": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}},
+    ("WeightsConfig", "url"): {"pattern": "^(https?|file)://"},
     ("WeightsConfig", "sha256"): {"pattern": "^[0-9a-fA-F]{64}$"},
     ("KnownIssueConfig", "status"): {"enum": [status.value for status in Status if status is not Status.PASSED]},
     ("ModelConfig", "mode"): {"enum": ["eval", "train"]},

@@ -26,12 +26,14 @@ class BuildSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightsSpec:
-    """Where the weights come from: exactly one of seed, file, package."""
+    """Where the weights come from: exactly one of seed, file, url."""
 
     seed: int | None = None
     """torch.manual_seed before the module is built: random weights, the same every time."""
     file: str | None = None
     """A .safetensors file, or one that torch.load reads with weights_only=True; absolute once loaded."""
+    url: str | None = None
+    """The same at an https, http or file address; sha256 is then required."""
     package: str | None = None
     """An installed distribution's import package; `file` is then relative to it."""
     sha256: str | None = None
@@ -100,8 +102,13 @@ class ModelSpec:
     inputs: tuple[TensorSpec, ...]
     """In the order of forward: positional ones first."""
     outputs: tuple[OutputSpec, ...]
+    """In flattened order; empty until the module is built if they are named after their places in its answer."""
     select: tuple[str, ...] = ()
-    """Fields of a dict or dataclass answer to keep, in this order; empty keeps all."""
+    """Places in the answer to keep, as `hidden` or `past.0.key`, in this order; empty keeps all."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """Where outputs is empty: name that an output gets from its place in the answer → the name to use instead."""
+    exportable: bool = False
+    """The module is a torch.onnx.ExportableModule; until it is built inputs are empty, and dims hold what overrides its own."""
     cases: tuple[CaseSpec, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
     config_path: str = ""

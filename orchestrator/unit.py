@@ -94,7 +94,7 @@ class _UnitRun:
             yield self._start(Stage.BUILD)
             with self._timed():
                 module_builder.use_threads(self.task.threads)
-                module = module_builder.build(self.unit.model, self.unit.dtype, self.task.trust)
+                module = self._build()
             if self.unit.verify.level is not VerifyLevel.OFF:
                 yield self._start(Stage.REFERENCE)
                 with self._timed():
@@ -115,6 +115,12 @@ class _UnitRun:
             yield
         finally:
             self.durations[self.stage] = time.perf_counter() - began
+
+    def _build(self) -> torch.nn.Module:
+        """The module; from now on the unit's model says all that only the module could tell."""
+        built = module_builder.build(self.unit.model, self.unit.dtype, self.task.trust, Path(self.task.store))
+        self.unit = dataclasses.replace(self.unit, model=built.model)
+        return built.module
 
     def _compute_reference(self, module: torch.nn.Module) -> None:
         self.reference = reference.compute(module, self.unit.model, self.unit.dtype, self.unit.verify)

@@ -13,7 +13,7 @@ from orchestrator.errors import UserError
 from orchestrator.result import Status
 from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, WeightsSpec
 
-WEIGHTS = {"seed": None, "file": None, "package": None, "sha256": None, "key": None, "prefix": "", "strict": True}
+WEIGHTS = {"seed": None, "file": None, "url": None, "package": None, "sha256": None, "key": None, "prefix": "", "strict": True}
 INPUT = {"shape": ["batch", 4], "dtype": "float32", "range": None, "generator": None, "keyword": False}
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -24,6 +24,8 @@ TINY: dict[str, Any] = {
     "inputs": [{**INPUT, "name": "features"}],
     "outputs": ["logits"],
     "select": [],
+    "rename": {},
+    "exportable": False,
     "cases": {},
     "known_issues": [],
     "exporter_options": {},
@@ -60,8 +62,8 @@ def test_a_declaration_becomes_a_spec() -> None:
 
 
 def test_all_mistakes_are_told_together() -> None:
-    found = problems(name="a/b", mode="evil", outputs=[], dims={"batch": {"min": 3, "max": 2}})
-    assert [problem.partition(":")[0] for problem in found] == ["dims.batch", "name", "mode", "outputs"]
+    found = problems(name="a/b", mode="evil", outputs=[""], dims={"batch": {"min": 3, "max": 2}})
+    assert [problem.partition(":")[0] for problem in found] == ["dims.batch", "name", "mode", "outputs[0]"]
 
 
 @pytest.mark.parametrize("name", [None, "", "../up", ".hidden", "a b", "x" * 65])
@@ -236,6 +238,34 @@ def test_names_in_a_graph_are_unique() -> None:
     ]
 
 
+# weights from an address
+
+ADDRESS = {**WEIGHTS, "url": "https://example.org/a/w.safetensors", "sha256": "ab" * 32, "prefix": "net.", "key": "model"}
+
+
+def test_weights_may_be_named_by_an_address_with_a_digest() -> None:
+    assert read(weights=ADDRESS).weights == WeightsSpec(
+        url="https://example.org/a/w.safetensors", sha256="ab" * 32, prefix="net.", key="model"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"sha256": None}, "weights.sha256: is missing"),
+        ({"sha256": "ab"}, "weights.sha256: 'ab' is no digest"),
+        ({"url": "ftp://example.org/w"}, "weights.url: 'ftp://example.org/w' is no address"),
+        ({"url": "https://example.org/"}, "weights.url: 'https://example.org/' is no address"),
+        ({"url": "https:///w"}, "weights.url: 'https:///w' is no address"),
+        ({"url": "w.safetensors"}, "weights.url: 'w.safetensors' is no address"),
+        ({"package": "omegaconf"}, "weights.package: 'omegaconf' has no effect"),
+        ({"seed": 0}, "weights: give one of seed, url and file"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_told_without_asking_it(changes: dict[str, Any], complaint: str) -> None:
+    assert problems(weights={**ADDRESS, **changes})[0].startswith(complaint)
+
+
 # outputs, cases, known issues, exporter options
 
 
@@ -257,6 +287,32 @@ def test_an_output_may_have_tolerances_of_its_own() -> None:
 )
 def test_an_output_that_makes_no_sense_is_refused(output: object, complaint: str) -> None:
     assert problems(outputs=[output])[0].startswith(complaint)
+
+
+def test_outputs_without_names_may_be_renamed_once_their_places_are_known() -> None:
+    spec = read(outputs=[], select=["hidden", "past.0.key"], rename={"hidden": "embedding"})
+    assert (spec.outputs, spec.select, spec.rename) == ((), ("hidden", "past.0.key"), {"hidden": "embedding"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"rename": {"a": "b"}}, "rename: has no effect where outputs gives the names"),
+        ({"outputs": [], "rename": {"a": "b c"}}, "rename.a: 'b c' is no name"),
+        ({"select": ["past..key"]}, "select: 'past..key' is no place in an answer"),
+        ({"select": ["a", "a"]}, "select: 'a' is declared twice"),
+        ({"exportable": True}, "inputs: are the module's own with exportable: true"),
+        ({"exportable": True, "inputs": [], "cases": {"c": {}}}, "cases: are the module's own"),
+    ],
+)
+def test_what_names_or_inputs_cannot_be_is_told(changes: dict[str, Any], complaint: str) -> None:
+    assert problems(**changes)[0].startswith(complaint)
+
+
+def test_an_exportable_module_declares_its_inputs_itself() -> None:
+    spec = read(exportable=True, inputs=[], outputs=[], dims={"batch": {"min": 2, "max": 4}})
+    assert spec.exportable
+    assert (spec.inputs, spec.dims) == ((), {"batch": Dim(name="batch", min=2, max=4)})
 
 
 def test_a_case_changes_how_some_inputs_are_drawn_and_keeps_the_others() -> None:

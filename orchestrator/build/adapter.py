@@ -7,7 +7,8 @@ come in another order than forward's. Needs nothing but torch: a repro script ca
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ class Adapter(torch.nn.Module):
     Args:
         inner: The module; its training flag becomes the wrapper's, because TorchScript export sets all flags to the root's.
         keywords: Parameters of the inner forward that the last inputs are given to by name.
-        select: Fields of the answer to keep, in this order; empty keeps all.
+        select: Places in the answer to keep, in this order; empty keeps all.
     """
 
     def __init__(self, inner: torch.nn.Module, keywords: Sequence[str] = (), select: Sequence[str] = ()) -> None:
@@ -31,9 +32,13 @@ class Adapter(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Answers with all tensors of the inner module's answer."""
+        return tuple(flatten(self.answer(*inputs), self.select))
+
+    def answer(self, *inputs: torch.Tensor) -> Any:
+        """Answers as the inner module does."""
         positional = len(inputs) - len(self.keywords)
         named = dict(zip(self.keywords, inputs[positional:], strict=True))
-        return tuple(flatten(self.inner(*inputs[:positional], **named), self.select))
+        return self.inner(*inputs[:positional], **named)
 
 
 def is_plain(answer: object) -> bool:
@@ -44,35 +49,89 @@ def is_plain(answer: object) -> bool:
 
 
 def flatten(answer: Any, select: Sequence[str] = ()) -> Iterator[torch.Tensor]:
-    """Yields the tensors of an answer: mappings and sequences in their order, dataclasses in field order, None left out.
+    """Yields the tensors of an answer, in the order of `leaves`."""
+    for _, tensor in leaves(answer, select):
+        yield tensor
+
+
+def leaves(answer: Any, select: Sequence[str] = ()) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields the tensors of an answer with their places in it, such as `past.0.key`; a bare tensor has the place "".
+
+    Mappings, sequences and named tuples in their order, dataclasses in field order, caches of transformers as `<layer>.key` and
+    `<layer>.value`; None is left out.
 
     Args:
         answer: What a module returned.
-        select: Fields to take from it, in this order; empty takes all.
+        select: Places to take from it, in this order, with all that is below them; empty takes all.
 
     Raises:
         TypeError: The answer holds something that is no tensor.
-        KeyError: It has no such field.
+        KeyError: It has no such place.
     """
-    if select:
-        fields = _fields(answer)
-        for name in select:
-            yield from flatten(fields[name])
-    elif isinstance(answer, torch.Tensor):
-        yield answer
-    elif isinstance(answer, tuple | list) and not hasattr(answer, "_fields"):
-        for item in answer:
-            yield from flatten(item)
+    for place in select:
+        yield from _leaves(_at(answer, place), place)
+    if not select:
+        yield from _leaves(answer, "")
+
+
+def output_names(answer: Any, select: Sequence[str], taken: Collection[str], rename: Mapping[str, str]) -> tuple[str, ...]:
+    """Names for the tensors of an answer, made of their places in it.
+
+    A place is its name, with `output` before it where it would be empty, start with a digit or be taken: a bare tensor is
+    `output`, a tuple `output.0` and `output.1`. Characters that names cannot have become `_`.
+
+    Args:
+        answer: What a module returned.
+        select: As in `leaves`.
+        taken: Names of the inputs.
+        rename: Such a name → the name to use instead.
+
+    Raises:
+        KeyError: `rename` has a key that is the name of no output.
+        ValueError: Two outputs would have one name.
+    """
+    names = [_name(place, taken) for place, _ in leaves(answer, select)]
+    if unknown := sorted(rename.keys() - {*names}):
+        raise KeyError(f"rename: there is no output '{unknown[0]}'; there are: {', '.join(names)}")
+    names = [rename.get(name, name) for name in names]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two outputs would be called '{twice[0]}'; name all of them under outputs")
+    return tuple(names)
+
+
+def _name(place: str, taken: Collection[str]) -> str:
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", place)
+    return name if re.match("[A-Za-z_]", name) and name not in taken else f"output.{name}".removesuffix(".")
+
+
+def _leaves(answer: Any, place: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(answer, torch.Tensor):
+        yield place, answer
     elif answer is not None:
-        for item in _fields(answer).values():
-            yield from flatten(item)
+        for name, item in _parts(answer, place).items():
+            yield from _leaves(item, f"{place}.{name}" if place else name)
 
 
-def _fields(answer: Any) -> Mapping[str, Any]:
+def _at(answer: Any, place: str) -> Any:
+    for name in place.split("."):
+        parts = _parts(answer, place)
+        if name not in parts:
+            raise KeyError(f"the module's answer has no '{place}'; it has {', '.join(parts)}")
+        answer = parts[name]
+    return answer
+
+
+def _parts(answer: Any, place: str) -> dict[str, Any]:
+    """What an answer is made of, by name."""
     if isinstance(answer, Mapping):
-        return answer
+        return {str(key): item for key, item in answer.items()}
     if dataclasses.is_dataclass(answer):
         return {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
     if hasattr(answer, "_asdict"):
         return dict(answer._asdict())
-    raise TypeError(f"the module's answer holds a {type(answer).__name__}; choose with `select` what is a tensor")
+    if isinstance(answer, tuple | list):
+        return {str(index): item for index, item in enumerate(answer)}
+    if hasattr(answer, "layers") and all(hasattr(layer, "keys") and hasattr(layer, "values") for layer in answer.layers):
+        return {str(index): {"key": layer.keys, "value": layer.values} for index, layer in enumerate(answer.layers)}
+    where = f" at '{place}'" if place else ""
+    raise TypeError(f"the module's answer holds a {type(answer).__name__}{where}; choose with `select` what is a tensor")

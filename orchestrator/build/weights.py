@@ -6,7 +6,6 @@ files that hold code (pickled modules, TorchScript archives); torch.load refuses
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,11 @@ import safetensors.torch
 import torch
 
 from orchestrator.build import sources
+from orchestrator.build.download import digest_of, fetched
 from orchestrator.spec import WeightsSpec
+
+DOWNLOADS = "downloads"
+"""Folder of the store for weights that came from an address."""
 
 CONVOLUTIONS = (
     torch.nn.Conv1d,
@@ -30,24 +33,33 @@ class WeightsError(Exception):
     """The file is not the declared one, or it does not fit the module."""
 
 
-def fill(module: torch.nn.Module, spec: WeightsSpec) -> None:
+def fill(module: torch.nn.Module, spec: WeightsSpec, store: Path) -> None:
     """Gives a freshly built module its declared weights.
+
+    Args:
+        module: In float32.
+        spec: Where they come from.
+        store: Root of the store; what is downloaded is kept below it.
 
     Raises:
         WeightsError: The file is not the declared one, or it does not fit the module.
-        OSError: It cannot be read.
+        DownloadError: The address gave nothing, or other bytes.
+        OSError: The file cannot be read.
     """
     if spec.seed is not None:
         draw_weights(module, spec.seed)
         return
-    path = locate(spec)
+    path = locate(spec, store)
     if spec.sha256 is not None:
         check_digest(path, spec.sha256)
     load_state(module, read_state(path, spec.key), spec.prefix, spec.strict)
 
 
-def locate(spec: WeightsSpec) -> Path:
-    """Where the weights file lies; a file of a package is found without importing the package."""
+def locate(spec: WeightsSpec, store: Path) -> Path:
+    """Where the weights file lies, fetched if need be; a file of a package is found without importing the package."""
+    if spec.url is not None:
+        assert spec.sha256 is not None, "an address has a digest"
+        return fetched(spec.url, spec.sha256, store / DOWNLOADS)
     assert spec.file is not None, "a seed has no file"
     if spec.package is None:
         return Path(spec.file)
@@ -113,9 +125,7 @@ def varied(constant: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def check_digest(path: Path, sha256: str) -> None:
     """Refuses a file with another SHA-256 than the declared one."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256.lower():
+    if (found := digest_of(path)) != sha256.lower():
         raise WeightsError(f"{path.name} has the SHA-256 {found}, not the declared {sha256}")
 
 

@@ -32,6 +32,9 @@ COPIED = (
     "orchestrator.verify.compare.Tolerance",
 )
 DRAWN = ("orchestrator.build.weights.draw_weights",)
+FETCHED = ("orchestrator.build.download.fetched",)
+NAMED = ("orchestrator.build.adapter.output_names",)
+DECLARED = ("orchestrator.build.exportable.declaration", "orchestrator.verify.probes.plan_probes")
 READ = tuple(f"orchestrator.build.weights.{name}" for name in ("check_digest", "read_state", "load_state"))
 
 _SCRIPT = Template('''\
@@ -147,7 +150,7 @@ def render(unit: Unit, cell: Cell) -> str:
         cell: The opset and the target.
     """
     model = unit.model
-    copied = excerpt(*_zoo_targets(model), *(DRAWN if model.weights.seed is not None else READ), *COPIED)
+    copied = excerpt(*_zoo_targets(model), *_recipe(model), *COPIED)
     return _SCRIPT.substitute(
         model_name=model.name,
         cell_id=cell.id,
@@ -160,10 +163,18 @@ def render(unit: Unit, cell: Cell) -> str:
         probes=_body(_probe_lines(unit)),
         export=_body(_export_lines(unit, cell)),
         provider=repr(cell.target.provider),
-        tolerances=f"[{', '.join(map(_tolerance, model.outputs))}]",
+        tolerances=f"[{', '.join(map(_tolerance, model.outputs))}]" if model.outputs else "[None] * len(found)",
         k=unit.verify.k,
         copied="\n\n\n".join(copied.definitions),
     )
+
+
+def _recipe(model: ModelSpec) -> Iterator[str]:
+    """What of our own code the model needs besides that which all need."""
+    yield from DRAWN if model.weights.seed is not None else READ
+    yield from FETCHED if model.weights.url else ()
+    yield from () if model.outputs else NAMED
+    yield from DECLARED if model.exportable else ()
 
 
 def _body(lines: Iterable[str]) -> str:
@@ -180,6 +191,8 @@ def _module_imports(model: ModelSpec) -> Iterator[str]:
             yield f"import {_module_of(target)}"
     if model.weights.package:
         yield "import importlib.util"
+    if model.exportable:
+        yield "from types import SimpleNamespace"
 
 
 def _module_of(target: str) -> str:
@@ -194,8 +207,16 @@ def _build_lines(model: ModelSpec, dtype: str) -> Iterator[str]:
     yield from _weight_lines(model.weights)
     yield f"module = module.to(torch.{dtype}).{model.mode}()"
     keywords = [spec.name for spec in model.inputs if spec.keyword]
-    wrapped = keywords or model.select
-    yield f"return Adapter(module, {keywords!r}, {list(model.select)!r})" if wrapped else "return module"
+    select = list(model.select)
+    if model.exportable:
+        yield f"return Adapter(module, declaration(module, {_dims(model)}).keywords, {select!r})"
+    else:
+        yield f"return Adapter(module, {keywords!r}, {select!r})" if keywords or select else "return module"
+
+
+def _dims(model: ModelSpec) -> str:
+    """Dimensions that replace those of an ExportableModule."""
+    return "{" + ", ".join(f"{dim.name!r}: {dim!r}" for dim in model.dims.values()) + "}"
 
 
 def _weight_lines(weights: WeightsSpec) -> Iterator[str]:
@@ -205,6 +226,8 @@ def _weight_lines(weights: WeightsSpec) -> Iterator[str]:
     if weights.package:
         yield f"spec = importlib.util.find_spec({weights.package!r})"
         yield f"path = Path(spec.submodule_search_locations[0], {weights.file!r})"
+    elif weights.url:
+        yield f"path = fetched({weights.url!r}, {weights.sha256!r}, Path(tempfile.gettempdir(), 'downloads'))"
     else:
         yield f"path = Path({weights.file!r})"
     if weights.sha256:
@@ -214,6 +237,12 @@ def _weight_lines(weights: WeightsSpec) -> Iterator[str]:
 
 def _probe_lines(unit: Unit) -> Iterator[str]:
     level = VerifyLevel.QUICK if unit.verify.level is VerifyLevel.OFF else unit.verify.level
+    if unit.model.exportable:
+        yield f"own = declaration({_node(unit.model.build.target, unit.model.build.arguments)}, {_dims(unit.model)})"
+        yield "planned = SimpleNamespace(inputs=own.inputs, dims=own.dims, cases=())"
+        yield f"for probe in plan_probes(planned, VerifyLevel.{level.name}, {unit.verify.seed}):"
+        yield f"    yield probe.name, draw(probe.specs, probe.sizes, probe.seed, {unit.dtype!r})"
+        return
     yield f"inputs = {_specs(unit.model.inputs)}"
     for probe in plan_probes(unit.model, level, unit.verify.seed):
         yield f"yield {probe.name!r}, {_draw(probe, unit)}"
@@ -241,16 +270,26 @@ def _export_lines(unit: Unit, cell: Cell) -> Iterator[str]:
     if exporter is None:
         yield f"raise NotImplementedError('how {unit.exporter.name} is called is not known here; call it on the module')"
         return
-    arguments = [f"input_names={[spec.name for spec in unit.model.inputs]!r}"]
-    arguments.append(f"output_names={[output.name for output in unit.model.outputs]!r}")
+    model = unit.model
+    if model.exportable:
+        yield f"own = declaration(module.inner, {_dims(model)})"
+        yield "inputs = [spec.name for spec in own.inputs]"
+        yield "axes = [{i: size for i, size in enumerate(spec.shape) if isinstance(size, str)} for spec in own.inputs]"
+    else:
+        yield f"inputs = {[spec.name for spec in model.inputs]!r}"
+        yield f"axes = {_bracketed('[', [_axes(spec) for spec in model.inputs], ']')}"
+    yield from _names(model)
+    arguments = ["input_names=inputs", "output_names=outputs"]
     yield from exporter(unit, cell, ["example", "path", f"opset_version={cell.opset}", *arguments])
 
 
 def _dynamo(unit: Unit, _: Cell, arguments: list[str]) -> Iterator[str]:
-    dims = [f"{d.name!r}: torch.export.Dim({d.name!r}, min={d.min}, max={d.max})" for d in unit.model.dims.values()]
-    yield f"dims = {_bracketed('{', dims, '}')}"
-    axes = [_axes(spec, lambda size: f"dims[{size!r}]") for spec in unit.model.inputs]
-    yield f"shapes = {_bracketed('(', axes, ',)')}"
+    if unit.model.exportable:
+        yield "dims = {dim.name: torch.export.Dim(dim.name, min=dim.min, max=dim.max) for dim in own.dims.values()}"
+    else:
+        dims = [f"{d.name!r}: torch.export.Dim({d.name!r}, min={d.min}, max={d.max})" for d in unit.model.dims.values()]
+        yield f"dims = {_bracketed('{', dims, '}')}"
+    yield "shapes = tuple({i: dims[size] for i, size in named.items()} for named in axes)"
     yield "# The wrapper has one variadic parameter."
     yield "shapes = (shapes,) if isinstance(module, Adapter) else shapes"
     options = [f"{name}={value!r}" for name, value in sorted(unit.exporter.options.items())]
@@ -269,14 +308,13 @@ def _torchscript_script(unit: Unit, cell: Cell, arguments: list[str]) -> Iterato
 
 
 def _torchscript_call(unit: Unit, cell: Cell, arguments: list[str]) -> Iterator[str]:
-    axes = ", ".join(f"{spec.name!r}: {_axes(spec, repr)}" for spec in unit.model.inputs)
     training = unit.model.mode == "train"
     mode = "PRESERVE" if training else "EVAL"
     folding = bool(unit.exporter.options.get("do_constant_folding")) and not training
     last = [f"training=torch.onnx.TrainingMode.{mode}", f"do_constant_folding={folding}"]
     # Before IR version 4, which came with opset 9, every weight is an input as well.
     last += ["keep_initializers_as_inputs=True"] if cell.opset < 9 else []
-    yield _call("torch.onnx.export", ["module", *arguments, "dynamo=False", f"dynamic_axes={{{axes}}}", *last])
+    yield _call("torch.onnx.export", ["module", *arguments, "dynamo=False", "dynamic_axes=dict(zip(inputs, axes))", *last])
 
 
 _EXPORTERS: Mapping[str, Callable[[Unit, Cell, list[str]], Iterator[str]]] = {
@@ -286,9 +324,19 @@ _EXPORTERS: Mapping[str, Callable[[Unit, Cell, list[str]], Iterator[str]]] = {
 }
 
 
-def _axes(spec: TensorSpec, shown: Callable[[str], str]) -> str:
+def _names(model: ModelSpec) -> Iterator[str]:
+    if model.outputs:
+        yield f"outputs = {[output.name for output in model.outputs]!r}"
+        return
+    own = "own.outputs or " if model.exportable else ""
+    yield "wrapper = copy.deepcopy(module if isinstance(module, Adapter) else Adapter(module)).eval()"
+    yield f"names = output_names(wrapper.answer(*example), wrapper.select, inputs, {dict(model.rename)!r})"
+    yield f"outputs = list({own}names)"
+
+
+def _axes(spec: TensorSpec) -> str:
     """The dynamic axes of an input as a dict display."""
-    return "{" + ", ".join(f"{i}: {shown(size)}" for i, size in enumerate(spec.shape) if isinstance(size, str)) + "}"
+    return repr({i: size for i, size in enumerate(spec.shape) if isinstance(size, str)})
 
 
 def _node(target: str, arguments: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A model that labels every pixel of an image of any size: exporters must keep the sizes that its decoder reads from its encoder."""
+"""A model that labels every pixel of an image of any size: its decoder reads sizes from its encoder, in the graph."""
 
 from __future__ import annotations
 

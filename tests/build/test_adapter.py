@@ -58,7 +58,7 @@ def test_fields_are_selected_in_the_order_of_the_selection(answer: Any) -> None:
 
 
 def test_what_is_no_tensor_is_named_with_the_way_out() -> None:
-    with pytest.raises(TypeError, match=r"holds a int; choose with `select`"):
+    with pytest.raises(TypeError, match=r"holds a int at 'step'; choose with `select`"):
         list(flatten({"loss": ONE, "step": 3}))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ QUICK = VerifySpec(level=VerifyLevel.QUICK, seed=0, k=8)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_declared_model_is_a_reference_that_tells_right_from_wrong(name: str) -> None:
     model = declared(name)
-    found = reference.compute(build(model, "float32", ()), model, "float32", QUICK)
+    found = reference.compute(build(model, "float32", (), Path("no store is needed")).module, model, "float32", QUICK)
     assert found.vacuous == {}
     assert found.findings == ()
     for probe in found.probes:
@@ -33,7 +35,7 @@ def test_a_declared_model_is_a_reference_that_tells_right_from_wrong(name: str) 
 def test_a_case_reaches_the_other_side_of_the_branch() -> None:
     model = declared("early_exit")
     [case] = model.cases
-    module = build(model, "float32", ())
+    module = build(model, "float32", (), Path("no store is needed")).module
     probes = {probe.name: probe for probe in reference.compute(module, model, "float32", QUICK).probes}
     loud, quiet = (np.abs(probes[name].inputs["signal"]).mean() for name in ("example", f"case {case.name}"))
     assert loud > module.threshold > quiet

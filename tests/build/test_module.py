@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from exporters.base import Dim, TensorSpec
+from orchestrator.build import module as module_builder
 from orchestrator.build.adapter import Adapter
-from orchestrator.build.module import BuildError, build, exported_specs
+from orchestrator.build.module import BuildError, exported_specs
 from orchestrator.build.trust import UntrustedError
-from orchestrator.spec import BuildSpec, ModelSpec, WeightsSpec
+from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, WeightsSpec
 
 FACTORIES = "factories_of_models"
 TRUST = (f"{FACTORIES}.*",)
@@ -44,9 +45,17 @@ def model(target: str, arguments: Mapping[str, Any] | None = None, **changes: An
     )
 
 
+def built(model: ModelSpec, dtype: str = "float32") -> module_builder.Built:
+    return module_builder.build(model, dtype, TRUST, Path("no store is needed"))
+
+
+def build(model: ModelSpec, dtype: str = "float32") -> torch.nn.Module:
+    return built(model, dtype).module
+
+
 def test_nodes_in_arguments_lists_and_mappings_are_built_first(calls: list[str]) -> None:
     node = {"_target_": f"{FACTORIES}.part", "value": 1}
-    module = build(model("Net", {"inner": {"a": node}, "parts": [2, {**node, "value": 3}]}), "float32", TRUST)
+    module = build(model("Net", {"inner": {"a": node}, "parts": [2, {**node, "value": 3}]}))
     assert module.inner == {"a": 1}
     assert module.parts == [2, 3]
     assert calls == ["part 1", "part 3", "Net"]
@@ -56,44 +65,44 @@ def test_nothing_is_called_if_anything_is_refused(calls: list[str]) -> None:
     hostile = {"parts": [{"_target_": f"{FACTORIES}.part", "value": 1}, {"_target_": "os.system", "command": "true"}]}
     for arguments in (hostile, {"pretrained": True}):
         with pytest.raises(UntrustedError):
-            build(model("Net", arguments), "float32", TRUST)
+            build(model("Net", arguments))
     assert calls == []
 
 
 def test_the_same_declaration_gives_the_same_weights_in_every_dtype() -> None:
-    single, double = (build(model("Net"), dtype, TRUST).state_dict() for dtype in ("float32", "float64"))
+    single, double = (build(model("Net"), dtype).state_dict() for dtype in ("float32", "float64"))
     assert double["linear.weight"].dtype is torch.float64
     assert all(torch.equal(single[name], double[name].to(single[name].dtype)) for name in single)
 
 
 def test_the_generator_of_the_process_is_left_as_it_was() -> None:
     before = torch.get_rng_state()
-    build(model("Net"), "float32", TRUST)
+    build(model("Net"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_the_module_is_in_the_declared_mode_and_its_statistics_are_as_drawn(mode: str) -> None:
-    module = build(model("Net", mode=mode), "float32", TRUST)
+    module = build(model("Net", mode=mode))
     assert all(part.training is (mode == "train") for part in module.modules())
     assert int(module.state_dict()["norm.num_batches_tracked"]) == 0
 
 
 @pytest.mark.parametrize(("kind", "wrapped"), [("tensor", False), ("tuple", False), ("list", True), ("dataclass", True)])
 def test_a_module_that_does_not_say_what_it_answers_is_called_once_to_see(kind: str, wrapped: bool) -> None:
-    module = build(model("Net", {"kind": kind}), "float32", TRUST)
+    module = build(model("Net", {"kind": kind}))
     assert isinstance(module, Adapter) is wrapped
     inner = module.inner if isinstance(module, Adapter) else module
     assert inner.forwards == 1
 
 
 def test_an_annotation_is_believed_without_a_call() -> None:
-    assert not isinstance(build(model("Annotated"), "float32", TRUST), Adapter)
+    assert not isinstance(build(model("Annotated", outputs=(OutputSpec(name="y"), OutputSpec(name="z")))), Adapter)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_selected_fields_come_in_their_order(dtype: str) -> None:
-    module = build(model("Net", {"kind": "dataclass"}, select=("pooled", "hidden")), dtype, TRUST)
+    module = build(model("Net", {"kind": "dataclass"}, select=("pooled", "hidden")), dtype)
     answer = module(torch.zeros(2, 3, dtype=getattr(torch, dtype)))
     assert [tuple(tensor.shape) for tensor in answer] == [(2, 1), (2, 4)]
 
@@ -102,14 +111,14 @@ def test_keyword_inputs_are_taken_by_position() -> None:
     scale = TensorSpec(name="scale", shape=("batch", 1), dtype="float32", keyword=True)
     declared = model("Keyword", inputs=(X, scale))
     assert [(spec.name, spec.keyword) for spec in exported_specs(declared)] == [("x", False), ("scale", False)]
-    module = build(declared, "float32", TRUST)
+    module = build(declared)
     [answer] = module(torch.ones(2, 3), torch.full((2, 1), 5.0))
     assert torch.equal(answer, torch.full((2, 3), 5.0))
 
 
 def test_a_factory_that_raises_is_told_in_one_line_with_the_config() -> None:
     with pytest.raises(BuildError) as caught:
-        build(model("raising"), "float32", TRUST)
+        build(model("raising"))
     assert str(caught.value) == f"conf/model/model.yaml: {FACTORIES}.raising: ValueError: no such width: 3"
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -124,14 +133,14 @@ def test_a_factory_that_raises_is_told_in_one_line_with_the_config() -> None:
 )
 def test_what_cannot_be_built_is_a_build_error(target: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(BuildError, match=message):
-        build(model(target, arguments), "float32", TRUST)
+        build(model(target, arguments))
 
 
 def test_weights_that_do_not_fit_are_a_build_error(tmp_path: Path) -> None:
     torch.save({"linear.weight": torch.zeros(4, 3)}, tmp_path / "w.pth")
     with pytest.raises(BuildError, match="WeightsError: the weights do not fit"):
-        build(model("Net", weights=WeightsSpec(file=str(tmp_path / "w.pth"))), "float32", TRUST)
+        build(model("Net", weights=WeightsSpec(file=str(tmp_path / "w.pth"))))
 
 
 def test_parameters_keep_their_gradients_because_attention_would_else_take_a_path_that_does_not_export() -> None:
-    assert all(parameter.requires_grad for parameter in build(model("Net"), "float32", TRUST).parameters())
+    assert all(parameter.requires_grad for parameter in build(model("Net")).parameters())

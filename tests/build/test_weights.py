@@ -96,7 +96,7 @@ def test_weights_come_from_a_file(tmp_path: Path, name: str, key: str | None) ->
     source, module = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
     path = saved(tmp_path, source, name, epoch=3)
     digest = hashlib.sha256(path.read_bytes()).hexdigest().upper()
-    weights.fill(module, WeightsSpec(file=str(path), sha256=digest, key=key, prefix="model."))
+    weights.fill(module, WeightsSpec(file=str(path), sha256=digest, key=key, prefix="model."), tmp_path)
     assert torch.equal(module.weight, source.weight)
 
 
@@ -107,20 +107,20 @@ def test_weights_come_from_a_package_that_is_not_imported(tmp_path: Path, monkey
     module = torch.nn.Linear(3, 4)
     safetensors.torch.save_file(dict(module.state_dict()), tmp_path / "carrying_weights" / "model" / "w.safetensors")
     spec = WeightsSpec(package="carrying_weights", file="model/w.safetensors")
-    assert weights.locate(spec) == tmp_path / "carrying_weights" / "model" / "w.safetensors"
-    weights.fill(torch.nn.Linear(3, 4), spec)
+    assert weights.locate(spec, tmp_path) == tmp_path / "carrying_weights" / "model" / "w.safetensors"
+    weights.fill(torch.nn.Linear(3, 4), spec, tmp_path)
 
 
-def test_a_package_that_is_gone_is_named() -> None:
+def test_a_package_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no_such_package_anywhere is not installed"):
-        weights.locate(WeightsSpec(package="no_such_package_anywhere", file="w.safetensors"))
+        weights.locate(WeightsSpec(package="no_such_package_anywhere", file="w.safetensors"), tmp_path)
 
 
 def test_the_digest_is_checked_before_anything_is_read(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"no safetensors at all")
     with pytest.raises(WeightsError, match="not the declared 0000"):
-        weights.fill(torch.nn.Linear(3, 4), WeightsSpec(file=str(path), sha256="0" * 64))
+        weights.fill(torch.nn.Linear(3, 4), WeightsSpec(file=str(path), sha256="0" * 64), tmp_path)
 
 
 class Bomb:

@@ -124,7 +124,7 @@ def test_scripts_of_small_models_say_what_the_run_said(tmp_path: Path) -> None:
 def test_a_script_builds_and_draws_what_the_run_builds_and_draws(name: str, tmp_path: Path) -> None:
     (tmp_path / "repro.py").write_text(script(declared(name), "dynamo"), encoding="utf-8")
     copied = runpy.run_path(str(tmp_path / "repro.py"))
-    ours, theirs = build(declared(name), "float32", ()).state_dict(), copied["build"]().state_dict()
+    ours, theirs = build(declared(name), "float32", (), tmp_path).module.state_dict(), copied["build"]().state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     drawn = list(copied["probes"]())
@@ -172,7 +172,8 @@ def test_each_exporter_is_called_with_what_its_module_passes_on() -> None:
     trace = function(script(made(), "torchscript", check_trace=True), "export")
     assert "torch.jit.trace(module, example)" in trace
     assert "keep_initializers_as_inputs" not in trace
-    assert "dynamic_axes={'x': {0: 'batch'}}" in trace
+    assert "axes = [{0: 'batch'}]" in trace
+    assert "dynamic_axes=dict(zip(inputs, axes))" in trace
     assert "do_constant_folding=True" in trace
     compiled = function(script(made(), "torchscript_script", opset=8), "export")
     assert "torch.jit.script(module)" in compiled
