@@ -89,6 +89,8 @@ def relative_error(values: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _triangulated(actual: np.ndarray, eager: np.ndarray, exact: np.ndarray, k: float) -> Comparison:
+    # Where float64 has no answer eager's own stands in for it.
+    exact = np.where(np.isfinite(exact), exact, _wide(eager))
     # Where eager itself overflows, only that the artifact does too can be asked, which `_nonfinite` did.
     exact = np.where(np.isfinite(_wide(eager)), exact, np.nan)
     ours, theirs = relative_error(actual, exact), relative_error(eager, exact)
@@ -106,7 +108,8 @@ def _triangulated(actual: np.ndarray, eager: np.ndarray, exact: np.ndarray, k: f
 def _close(actual: np.ndarray, eager: np.ndarray, tolerance: Tolerance, rule: str) -> Comparison:
     """The error in units of what is allowed at each element, so that the bound is 1."""
     allowed = tolerance.atol + tolerance.rtol * np.abs(np.where(np.isfinite(eager), eager, 0).astype(np.float64))
-    excess = _difference(actual, eager) / np.maximum(allowed, np.finfo(np.float64).tiny)
+    with np.errstate(over="ignore"):
+        excess = _difference(actual, eager) / np.maximum(allowed, np.finfo(np.float64).tiny)
     error = float(excess.max(initial=0.0))
     problem = None
     if not error <= 1:

@@ -139,3 +139,30 @@ def test_where_eager_overflows_the_others_are_still_judged() -> None:
 def test_an_eager_that_is_wrong_itself_proves_nothing() -> None:
     problem = compare(np.zeros(3, np.float32), -np.ones(3, np.float32), np.ones(3), k=8.0).problem
     assert "cannot tell right from wrong" in str(problem)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_where_float64_has_no_finite_answer_eagers_own_counts(value: float) -> None:
+    eager, exact = np.array([2, 1], np.float32), np.array([value, 1.0])
+    assert compare(eager.copy(), eager, exact, k=8.0).problem is None
+    assert "worst at [0]: 5 instead of 2" in str(compare(np.array([5, 1], np.float32), eager, exact, k=8.0).problem)
+
+
+def test_a_tolerance_that_allows_nothing_is_compared_without_a_warning() -> None:
+    zeros = np.zeros(2, np.float32)
+    found = compare(zeros + 1000, zeros, None, k=8.0, tolerance=Tolerance(rtol=0.1, atol=0.0))
+    assert "atol 1.00e+03 would pass" in str(found.problem)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32])
+def test_eager_itself_always_passes_and_one_wrong_element_never(dtype: type, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = tuple(random.integers(1, 6, size=random.integers(0, 4)))
+    exact = np.asarray(random.normal(size=shape) * 10.0 ** random.integers(-3, 4))
+    eager = exact.astype(dtype)
+    assert compare(eager.copy(), eager, exact, k=8.0).problem is None
+    place = tuple(int(random.integers(size)) for size in shape)
+    wrong = eager.copy()
+    wrong[place] = eager[place] + dtype(np.abs(exact).max())
+    assert f"worst at [{', '.join(map(str, place))}]" in str(compare(wrong, eager, exact, k=8.0).problem)
