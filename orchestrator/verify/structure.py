@@ -51,18 +51,25 @@ def _ir_version(proto: onnx.ModelProto) -> Iterator[str]:
 def _random(nodes: list[onnx.NodeProto]) -> Iterator[str]:
     for node in nodes:
         if node.op_type in RANDOM:
-            yield f"{node.name} is a {node.op_type}: the artifact answers differently every time"
+            yield f"{_name(node)} is a {node.op_type}: the artifact answers differently every time"
 
 
 def _training(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[str]:
+    """A BatchNormalization trains if it gives statistics; from opset 14 on its attribute says so too."""
     off = {tensor.name for tensor in proto.graph.initializer if _is_false(tensor)} | {""}
     off |= {node.output[0] for node in nodes if node.op_type == "Constant" and any(_is_false(a.t) for a in node.attribute)}
     for node in nodes:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
-        normalises = node.op_type == "BatchNormalization" and attributes.get("training_mode")
+        gives_statistics = sum(map(bool, node.output)) > 1
+        normalises = node.op_type == "BatchNormalization" and (attributes.get("training_mode") or gives_statistics)
         drops = node.op_type == "Dropout" and len(node.input) > DROPOUT_MODE_INPUT and node.input[DROPOUT_MODE_INPUT] not in off
         if normalises or drops:
-            yield f"{node.name} is a {node.op_type} in training mode, the model is declared in eval mode"
+            yield f"{_name(node)} is a {node.op_type} in training mode, the model is declared in eval mode"
+
+
+def _name(node: onnx.NodeProto) -> str:
+    """A node need not have one; its output does."""
+    return str(node.name or node.output[0])
 
 
 def _is_false(tensor: onnx.TensorProto) -> bool:

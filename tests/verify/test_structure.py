@@ -52,6 +52,22 @@ def hide_in_a_branch(proto: onnx.ModelProto) -> None:
     proto.graph.node.append(helper.make_node("If", ["yes"], ["chosen"], **branches))
 
 
+def train_the_normalization_of_opset_9(proto: onnx.ModelProto) -> None:
+    train_the_normalization(proto)
+    proto.opset_import[0].version = 9
+    node = proto.graph.node[-1]
+    node.ClearField("attribute")
+    node.output.extend(["saved_mean", "saved_variance"])
+
+
+def train_in_a_branch(proto: onnx.ModelProto) -> None:
+    hide_in_a_branch(proto)
+    branch = next(attribute.g for attribute in proto.graph.node[-1].attribute if attribute.name == "else_branch")
+    branch.initializer.append(helper.make_tensor("half", onnx.TensorProto.FLOAT, [], [0.5]))
+    branch.initializer.append(helper.make_tensor("learning", onnx.TensorProto.BOOL, [], [True]))
+    branch.node.append(helper.make_node("Dropout", ["left", "half", "learning"], ["dropped"], name="hidden"))
+
+
 DAMAGES: dict[str, tuple[Edit, str]] = {
     "another opset than asked for": (raise_the_opset, "asked for opset 20, the file is opset 21"),
     "an IR version of the future": (lambda proto: setattr(proto, "ir_version", 99), "IR version 99"),
@@ -61,6 +77,12 @@ DAMAGES: dict[str, tuple[Edit, str]] = {
     "a dropout that trains": (train_the_dropout, "drop is a Dropout in training mode"),
     "a dropout whose mode is computed": (hide_the_mode, "drop is a Dropout in training mode"),
     "a normalization that trains": (train_the_normalization, "norm is a BatchNormalization in training mode"),
+    "a normalization that trains at an old opset": (
+        train_the_normalization_of_opset_9,
+        "norm is a BatchNormalization in training mode",
+    ),
+    "a dropout that trains in a branch": (train_in_a_branch, "hidden is a Dropout in training mode"),
+    "a random operator without a name": (with_node("RandomNormal", [], ["noise"], shape=[2]), "noise is a RandomNormal"),
     "a random operator": (with_node("RandomNormal", [], ["noise"], name="dice", shape=[2]), "dice is a RandomNormal"),
     "a random operator in a branch": (hide_in_a_branch, "RandomNormal is a RandomNormal"),
     "no such operator": (with_node("NoSuchOperator", ["left"], ["x"]), "checker"),
