@@ -130,3 +130,40 @@ def test_an_input_that_a_trace_drops_is_missed(tmp_path: Path) -> None:
     model = replace(samples.PAIR, outputs=samples.PAIR.outputs[:1])
     found = samples.failing(samples.make(tmp_path, Ignores(), model))
     assert "input right is not in the artifact, which has left" in found["interface"]
+
+
+def test_a_dimension_of_one_size_is_not_baked_in(tmp_path: Path) -> None:
+    candidate = samples.pair(tmp_path)
+    one_size = {**candidate.model.dims, "batch": Dim(name="batch", min=2, max=2)}
+    emission = replace(candidate.emission, ranges={"batch": (2, 2), "width": (1, None)})
+    found = samples.failing(replace(candidate, emission=emission, model=replace(candidate.model, dims=one_size)))
+    assert found == {}
+
+
+def test_what_is_wrong_with_the_declaration_is_told_of_a_file_that_does_not_load_too(tmp_path: Path) -> None:
+    def edit(proto: onnx.ModelProto) -> None:
+        dimension("input", 0, 2)(proto)
+        proto.graph.node.append(onnx.helper.make_node("Fast", ["left"], ["fast"], domain="com.example"))
+
+    found = samples.failing(samples.damaged(samples.pair(tmp_path), edit))
+    assert "input left has shape [2, 16] instead of [batch, 16]" in found["interface"]
+    assert "does not load it" in found["parity"]
+
+
+def test_an_output_of_another_floating_type_fails(tmp_path: Path) -> None:
+    def edit(proto: onnx.ModelProto) -> None:
+        rename("value_info", "scores", "narrow_scores")(proto)
+        proto.graph.node.append(onnx.helper.make_node("Cast", ["narrow_scores"], ["scores"], to=onnx.TensorProto.DOUBLE))
+        proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+
+    found = samples.failing(samples.damaged(samples.pair(tmp_path), edit))
+    assert "output scores is float64 instead of float32" in found["interface"]
+    assert "dtype float64 instead of float32" in found["parity"]
+
+
+def test_an_initializer_that_is_also_an_input_fails(tmp_path: Path) -> None:
+    def edit(proto: onnx.ModelProto) -> None:
+        bias = next(tensor for tensor in proto.graph.initializer if list(tensor.dims) == [5])
+        proto.graph.input.append(onnx.helper.make_tensor_value_info(bias.name, onnx.TensorProto.FLOAT, [5]))
+
+    assert "is in the artifact and not declared" in samples.failing(samples.damaged(samples.pair(tmp_path), edit))["interface"]
