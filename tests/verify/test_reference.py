@@ -182,3 +182,31 @@ def test_arrays_are_copies() -> None:
     values = array(tensor)
     tensor += 1
     assert values.tolist() == [0, 0]
+
+
+def test_a_float64_answer_of_another_shape_is_found() -> None:
+    found = judge(lambda y: y[:1] if y.dtype is torch.float64 else y)
+    assert "no_float64" in kinds(found)
+    assert found.example.exact is None
+
+
+def test_nan_in_bfloat16_is_no_difference_between_two_runs() -> None:
+    assert kinds(judge(lambda y: torch.where(y > 0, y, float("nan")), dtype="bfloat16")) == []
+
+
+def test_a_model_that_counts_its_calls_in_eval_mode_is_left_as_it_was() -> None:
+    class Counts(torch.nn.Module):
+        calls: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, left: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return left + 0 * self.calls
+
+    module = Counts().eval()
+    found = compute(module, ONE, "float32", samples.SPEC)
+    assert module.calls.item() == 0
+    assert kinds(found) == []
