@@ -69,7 +69,7 @@ class Subject(Candidate):
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         try:
-            return onnx.load(self.path, load_external_data=False)
+            return onnx.load(self.path, format="protobuf", load_external_data=False)
         except DecodeError as error:
             raise ArtifactError(f"{self.path.name} is no ONNX file: {error}") from error
 

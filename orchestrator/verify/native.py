@@ -6,9 +6,11 @@ data is not read. `start` runs it from another process.
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 COMPLAINT = 1
@@ -16,36 +18,31 @@ DEADLINE_SECONDS = 300.0
 """For a file of gigabytes of nodes; a cell's own deadline is usually shorter."""
 
 
-def start(path: Path) -> Callable[[], str | None]:
-    """Begin to check a file, and return at once.
+@contextmanager
+def start(path: Path) -> Iterator[Callable[[], str | None]]:
+    """Begin to check a file, and go on at once; what still works at the end is killed.
 
-    Returns:
+    Yields:
         A function that waits for the end and returns the complaint, or None.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, __file__, str(path)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    answers: list[str | None] = []
-
-    def collect() -> str | None:
-        if not answers:
-            answers.append(_collect(process))
-        return answers[0]
-
-    return collect
+    ) as process:
+        try:
+            yield functools.cache(functools.partial(_collect, process))
+        finally:
+            process.kill()
 
 
 def _collect(process: subprocess.Popen[str]) -> str | None:
-    with process:
-        try:
-            said, _ = process.communicate(timeout=DEADLINE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return f"the checker did not end within {DEADLINE_SECONDS:.0f} s"
+    try:
+        said, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"the checker did not end within {DEADLINE_SECONDS:.0f} s"
     if process.returncode == 0:
         return None
     said = " ".join(said.split())
@@ -57,7 +54,7 @@ def _check(path: str) -> str | None:
 
     try:
         onnx.checker.check_model(path, full_check=True)
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:
         return f"{type(error).__name__}: {error}"

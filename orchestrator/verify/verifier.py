@@ -34,10 +34,8 @@ def verify(candidate: Candidate, threads: int) -> tuple[tuple[Check, ...], tuple
     """
     parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
     session = Session(candidate.path, candidate.target, threads)
-    subject = Subject(**parts, session=session, native=native.start(candidate.path))
-    verdicts = list(_verdicts(subject))
-    # Collected in any case, or the process would outlive its parent's interest in it.
-    subject.native()
+    with native.start(candidate.path) as complaint:
+        verdicts = list(_verdicts(Subject(**parts, session=session, native=complaint)))
     findings = [finding for verdict in verdicts for finding in verdict.findings]
     return tuple(verdict.check for verdict in verdicts), tuple(findings)
 

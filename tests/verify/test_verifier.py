@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import psutil
 import pytest
 from onnx import numpy_helper
 
 from orchestrator.result import Check, CheckStatus
 from orchestrator.spec import VerifyLevel
-from orchestrator.verify import registry, verifier
+from orchestrator.verify import native, registry, verifier
 from orchestrator.verify.base import Subject, Verdict
 from orchestrator.verify.registry import CHECKS, Registered
 from tests.verify import samples
@@ -53,6 +54,27 @@ def test_a_file_that_is_no_onnx_fails_and_raises_nothing(tmp_path: Path, content
     found = samples.failing(replace(candidate, artifact=changed))
     assert {"structure", "parity", "shapes"} <= found.keys()
     assert graph.name in found["structure"] or "checker" in found["structure"] or "opset" in found["structure"]
+
+
+def test_an_interrupt_leaves_no_checker_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Subject) -> Verdict:
+        raise KeyboardInterrupt
+
+    script = tmp_path / "hang.py"
+    script.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(native, "__file__", str(script))
+    monkeypatch.setattr(verifier, "CHECKS", {"parity": Registered(check=interrupted, levels=registry.EVERY_LEVEL)})
+    before = set(psutil.Process().children())
+    with pytest.raises(KeyboardInterrupt):
+        samples.verdicts(samples.pair(tmp_path / "artifact"))
+    assert set(psutil.Process().children()) == before
+
+
+def test_a_graph_file_may_have_any_name(tmp_path: Path) -> None:
+    candidate = samples.pair(tmp_path)
+    path = candidate.path.rename(tmp_path / "graph.json")
+    files = (samples.ref(path), *candidate.artifact.files[1:])
+    assert samples.failing(replace(candidate, artifact=replace(candidate.artifact, files=files))) == {}
 
 
 def test_the_reason_is_the_first_check_that_says_no() -> None:
