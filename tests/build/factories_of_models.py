@@ -64,3 +64,42 @@ def raising() -> torch.nn.Module:
 def no_module() -> int:
     """Returns what cannot be exported."""
     return 3
+
+
+class Exportable(torch.onnx.ExportableModule):
+    """Declares itself: identifiers and a weight by position, a mask by name, two named dimensions and one static axis."""
+
+    def __init__(self, shapes: Any = None, names: Any = ("ids", "weight", "mask"), example: Any = None) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(11, 4)
+        self.shapes, self.names, self.example = shapes, names, example
+
+    def forward(self, tokens: Tensor, weight: Tensor, *, keep: Tensor) -> dict[str, Any]:
+        hidden = self.embedding(tokens) * keep[..., None]
+        return {"hidden": hidden, "parts": (hidden.sum(dim=1) * weight, None)}
+
+    def example_arguments(self) -> tuple[Any, Any]:
+        tokens = torch.tensor([[3, 10, 0], [1, 2, 5]])
+        return (tokens, torch.ones(2, 4) if self.example is None else self.example), {"keep": tokens > 2}
+
+    def dynamic_shapes(self) -> Any:
+        if self.shapes is not None:
+            return self.shapes
+        batch, sequence = torch.export.Dim("batch", min=1, max=8), torch.export.Dim("sequence")
+        return {"tokens": {0: batch, 1: sequence}, "weight": (batch, None), "keep": {0: batch, 1: sequence}}
+
+    def input_names(self) -> Any:
+        return self.names
+
+
+def bare() -> torch.nn.Module:
+    """An ExportableModule that leaves out whatever it may leave out."""
+
+    class Bare(torch.onnx.ExportableModule):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2
+
+        def example_arguments(self) -> tuple[Any, Any]:
+            return (torch.tensor([[0.5, 2.0]]),), None
+
+    return Bare()

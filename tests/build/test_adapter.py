@@ -12,10 +12,24 @@ import torch
 
 from exporters.base import Dim, Emission, Example, TensorSpec
 from exporters.registry import EXPORTERS
-from orchestrator.build.adapter import Adapter, flatten, is_plain
+from orchestrator.build.adapter import Adapter, flatten, is_plain, leaves, output_names
 
 ONE, TWO, THREE = torch.tensor(1), torch.tensor(2), torch.tensor(3)
 Pair = namedtuple("Pair", "first second")
+
+
+class Layer:
+    """Of a cache as transformers has them."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        self.keys, self.values = keys, values
+
+
+class Cache:
+    """As transformers has them: neither a mapping nor a sequence."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = layers
 
 
 @dataclass
@@ -65,6 +79,53 @@ def test_what_is_no_tensor_is_named_with_the_way_out() -> None:
 def test_a_field_that_is_not_there_is_named() -> None:
     with pytest.raises(KeyError, match="logits"):
         list(flatten({"state": ONE}, ("logits",)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "places"),
+    [
+        (ONE, [""]),
+        ((ONE, [TWO, {"a b": THREE}]), ["0", "1.0", "1.1.a b"]),
+        (Answer(state=ONE, score=None, parts=(TWO, THREE)), ["state", "parts.0", "parts.1"]),
+        ({"logits": ONE, "past": Cache(Layer(TWO, THREE))}, ["logits", "past.0.key", "past.0.value"]),
+        (Pair(first=None, second={7: ONE}), ["second.7"]),
+    ],
+)
+def test_each_tensor_has_a_place(answer: Any, places: list[str]) -> None:
+    assert [place for place, _ in leaves(answer)] == places
+
+
+def test_a_place_is_selected_with_all_below_it_and_what_is_beside_it_does_not_matter() -> None:
+    answer = {"loss": 3.5, "past": ({"key": ONE, "value": TWO}, {"key": THREE, "value": ONE})}
+    assert [(place, int(tensor)) for place, tensor in leaves(answer, ("past.1.key", "past.0"))] == [
+        ("past.1.key", 3),
+        ("past.0.key", 1),
+        ("past.0.value", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        (ONE, ("output",)),
+        ((ONE, TWO), ("output.0", "output.1")),
+        ({"x": ONE, "hidden": TWO, "a b": THREE}, ("output.x", "embedding", "a_b")),
+    ],
+)
+def test_an_output_is_named_after_its_place(answer: Any, names: tuple[str, ...]) -> None:
+    rename = {"hidden": "embedding"} if isinstance(answer, dict) else {}
+    assert output_names(answer, (), ["x"], rename) == names
+
+
+def test_a_name_that_is_not_there_cannot_be_changed() -> None:
+    with pytest.raises(KeyError, match="there is no output 'hiden'; there are: hidden"):
+        output_names({"hidden": ONE}, (), (), {"hiden": "embedding"})
+
+
+@pytest.mark.parametrize(("answer", "rename"), [({"a b": ONE, "a_b": TWO}, {}), ({"a": ONE, "b": TWO}, {"a": "b"})])
+def test_no_two_outputs_get_one_name(answer: Any, rename: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="two outputs would be called"):
+        output_names(answer, (), (), rename)
 
 
 def test_plain_answers_are_told_from_others() -> None:

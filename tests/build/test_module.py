@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -105,6 +106,48 @@ def test_selected_fields_come_in_their_order(dtype: str) -> None:
     module = build(model("Net", {"kind": "dataclass"}, select=("pooled", "hidden")), dtype)
     answer = module(torch.zeros(2, 3, dtype=getattr(torch, dtype)))
     assert [tuple(tensor.shape) for tensor in answer] == [(2, 1), (2, 4)]
+
+
+def test_outputs_without_names_are_named_after_their_places_and_renamed() -> None:
+    declared = model("Net", {"kind": "dataclass"}, rename={"pooled": "summary"})
+    assert [output.name for output in built(declared).model.outputs] == ["hidden", "summary"]
+    assert [output.name for output in built(model("Net", {"kind": "tuple"})).model.outputs] == ["output.0", "output.1"]
+
+
+def test_declared_names_are_kept() -> None:
+    declared = model("Net", outputs=(OutputSpec(name="y", rtol=0.1),))
+    assert built(declared).model == declared
+
+
+def test_an_exportable_module_completes_its_declaration_and_is_wrapped() -> None:
+    longer = {"sequence": Dim(name="sequence", min=2, max=64)}
+    found = built(model("Exportable", inputs=(), dims=longer, exportable=True))
+    assert [(spec.name, spec.shape) for spec in found.model.inputs] == [
+        ("ids", ("batch", "sequence")),
+        ("weight", ("batch", 4)),
+        ("mask", ("batch", "sequence")),
+    ]
+    assert found.model.dims == {"batch": Dim(name="batch", min=1, max=8), **longer}
+    assert [output.name for output in found.model.outputs] == ["hidden", "parts.0"]
+    assert isinstance(found.module, Adapter)
+    tokens = torch.tensor([[1, 2]])
+    hidden, _ = found.module(tokens, torch.ones(1, 4), torch.tensor([[True, False]]))
+    assert bool((hidden[0, 1] == 0).all())
+
+
+def test_a_module_that_declares_nothing_is_a_build_error() -> None:
+    with pytest.raises(BuildError, match=r"is a Net and no torch\.onnx\.ExportableModule"):
+        build(model("Net", inputs=(), dims={}, exportable=True))
+
+
+def test_weights_from_an_address_are_kept_in_the_store(tmp_path: Path) -> None:
+    torch.save({"model": {"net.linear.weight": torch.ones(4, 3)}}, tmp_path / "w.pth")
+    digest = hashlib.sha256((tmp_path / "w.pth").read_bytes()).hexdigest()
+    weights = WeightsSpec(url=(tmp_path / "w.pth").as_uri(), sha256=digest, key="model", prefix="net.", strict=False)
+    declared = model("Net", weights=weights)
+    module = module_builder.build(declared, "float32", TRUST, tmp_path / "store").module
+    assert bool((module.linear.weight == 1).all())
+    assert (tmp_path / "store" / "downloads" / digest / "w.pth").is_file()
 
 
 def test_keyword_inputs_are_taken_by_position() -> None:

@@ -38,6 +38,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "torchscript": {"check_trace": False, "do_constant_folding": True},
     "torchscript_script": {"do_constant_folding": True},
 }
+STANDARD = VerifyLevel.STANDARD
+FACTORIES = Path(__file__).parents[1] / "build" / "factories_of_models.py"
 CPU = Target(name="cpu", device="cpu", provider="CPUExecutionProvider")
 
 
@@ -132,6 +134,55 @@ def test_a_script_builds_and_draws_what_the_run_builds_and_draws(name: str, tmp_
         assert title == probe.name
         expected = draw(probe.specs, probe.sizes, probe.seed, "float32")
         assert all(torch.equal(inputs[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_a_script_asks_an_exportable_module_as_the_run_did(
+    exporter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(FACTORIES.parent)
+    model = made(
+        build=BuildSpec(target=f"{FACTORIES.stem}.Exportable", arguments={}),
+        dims={"sequence": Dim(name="sequence", min=1, max=16)},
+        inputs=(),
+        outputs=(),
+        rename={"parts.0": "weighted"},
+        exportable=True,
+    )
+    (tmp_path / "repro.py").write_text(script(model, exporter), encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": str(FACTORIES.parent)}
+    done = subprocess.run(
+        [sys.executable, "repro.py", "out"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for said in ("example: hidden: error", "sequence=1: weighted: error", "batch=1: hidden"):
+        assert said in done.stdout
+    built = build(model, "float32", (f"{FACTORIES.stem}.*",), tmp_path).model
+    expected = [
+        (probe.name, draw(probe.specs, probe.sizes, probe.seed, "float32")) for probe in plan_probes(built, STANDARD, 0)
+    ]
+    for (title, inputs), (name, values) in zip(runpy.run_path(str(tmp_path / "repro.py"))["probes"](), expected, strict=True):
+        assert title == name
+        assert all(torch.equal(inputs[key], values[key]) for key in values)
+
+
+def test_outputs_without_names_are_named_in_the_script() -> None:
+    text = script(made(outputs=(), select=("hidden",), rename={"hidden": "y"}), "torchscript")
+    assert "output_names(wrapper.answer(*example), wrapper.select, inputs, {'hidden': 'y'})" in text
+    assert "tolerances = [None] * len(found)" in text
+    assert "class DeclarationError" not in text
+
+
+def test_weights_of_an_address_are_fetched_by_the_script() -> None:
+    text = script(made(weights=WeightsSpec(url="https://example.org/w.pth", sha256="ab", key="model")), "dynamo")
+    assert "path = fetched('https://example.org/w.pth', 'ab', Path(tempfile.gettempdir(), 'downloads'))" in text
+    assert "def fetched(" in text
 
 
 def test_nodes_are_calls_and_every_value_survives() -> None:
