@@ -126,6 +126,17 @@ IN_FILES = {
         "torchvision.models.resnet18",
         "the package `torchvision` is not installed; it comes with the extra `zoo`: pip install 'onnx-batch-exporter[zoo]'",
     ),
+    "weights_address_without_digest": (
+        "{seed: 0}",
+        "{url: https://example.org/w.safetensors}",
+        "weights.sha256: is missing; what is fetched from an address is used only if it has this digest",
+    ),
+    "names_given_twice": ("outputs:", "rename: {output: y}\noutputs:", "rename: has no effect where outputs gives the names"),
+    "inputs_of_a_module_that_declares_them": (
+        "outputs:",
+        "exportable: true\noutputs:",
+        "inputs: are the module's own with exportable: true; leave them out, or leave that out",
+    ),
     "weights_package_is_not_installed": (
         "{seed: 0}",
         "{package: gone_weights, file: model.safetensors}",

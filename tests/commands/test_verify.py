@@ -145,7 +145,7 @@ def test_a_child_that_is_killed_ends_as_crashed_and_not_with_the_command(here: P
         ([], "the following arguments are required: FILE"),
         (["gone.onnx", "+model=resnet50"], "gone.onnx: cannot be read: No such file or directory"),
         (["good.onnx"], "choose a model, +model=NAME"),
-        (["good.onnx", "+model=resnet5"], "+model=resnet5: there is no model 'resnet5'; did you mean resnet50?"),
+        (["good.onnx", "+model=resnet5"], "+model=resnet5: there is no model 'resnet5'; did you mean resnet50 or unet?"),
         (["good.onnx", "+model=resnet50", "opset=18,20"], "verify judges a file against one model, dtype and target; 2 cells"),
         (["good.onnx", "+model=resnet50", "verify=off"], "verify=off: asks for nothing to be judged"),
         (["good.onnx", "+model=resnet50", "--map", "image"], "--map image: write --map THEIRS=OURS"),
