@@ -35,7 +35,7 @@ class UNet(torch.nn.Module):
             levels.append(signal)
         for index, block in enumerate(self.decoder):
             skipped = levels[-2 - index]
-            raised = interpolate(signal, size=skipped.shape[2:], mode="bilinear")
+            raised = interpolate(signal, size=(skipped.shape[2], skipped.shape[3]), mode="bilinear")
             signal = block(torch.cat([skipped, raised], dim=1))
         scores: Tensor = self.head(signal)
         return scores
