@@ -35,6 +35,7 @@ from orchestrator.spec import (
     VerifyLevel,
     VerifySpec,
 )
+from orchestrator.verify.base import REFERENCE_EVALUATOR
 
 SCHEMA = "schema"
 """Name under which `conf/config.yaml` finds the schema in its defaults list."""
@@ -471,8 +472,9 @@ class _Cells:
     def _target(self, _: tuple[int, ...]) -> Target:
         target = self._config.target
         device = _one_of("target.device", target.device, ("cpu", "cuda"))
-        if not target.provider.endswith("ExecutionProvider"):
-            raise UserError(f"target.provider={target.provider}: no provider of ONNX Runtime; they end in ExecutionProvider")
+        if not target.provider.endswith("ExecutionProvider") and target.provider != REFERENCE_EVALUATOR:
+            known = f"they end in ExecutionProvider; nor is it {REFERENCE_EVALUATOR}"
+            raise UserError(f"target.provider={target.provider}: no provider of ONNX Runtime; {known}")
         return Target(
             name=_name("target.name", target.name), device=cast(Literal["cpu", "cuda"], device), provider=target.provider
         )

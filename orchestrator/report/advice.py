@@ -31,6 +31,8 @@ def next_step(cell: CellReport) -> str:
     """The next step for a cell that did not end as expected."""
     if cell.error and cell.error.kind in BY_ERROR:
         return BY_ERROR[cell.error.kind]
+    if cell.status is Status.CHECK_FAILED and cell.dtype == "bfloat16" and cell.target == "cpu":
+        return "Judge it with target=reference: ONNX Runtime's CPU provider has no bfloat16 kernels."
     if cell.status is Status.CHECK_FAILED:
         failed = (check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR))
         return BY_CHECK.get(next(failed, ""), "Run repro.py and look at what the check names.")

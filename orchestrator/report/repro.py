@@ -16,6 +16,7 @@ from exporters.base import TensorSpec
 from orchestrator.build import trust
 from orchestrator.report.excerpt import excerpt, import_block
 from orchestrator.spec import Cell, ModelSpec, OutputSpec, Unit, VerifyLevel, WeightsSpec
+from orchestrator.verify.base import REFERENCE_EVALUATOR
 from orchestrator.verify.probes import ProbeSpec, plan_probes
 
 ZOO = "orchestrator.zoo."
@@ -77,22 +78,25 @@ def main() -> int:
         module = Adapter(module)
     eager, exact = copy.deepcopy(module), copy.deepcopy(module).double()
     export(module, tuple(example.values()), path)
-    opset = next(item.version for item in onnx.load(path, load_external_data=False).opset_import if item.domain == "")
+    written = onnx.load(path, load_external_data=False)
+    opset = next(item.version for item in written.opset_import if item.domain == "")
     print(f"{path}: opset {opset}" + ("" if opset == OPSET else f", and {OPSET} was asked for"))
-    session = onnxruntime.InferenceSession(path, providers=[$provider])
-    problems = [problem for name, inputs in probes() for problem in differences(session, eager, exact, name, inputs)]
+    session = $session
+    problems = [problem for name, inputs in probes() for problem in differences(written, session, eager, exact, name, inputs)]
     return 1 if problems or opset != OPSET else 0
 
 
 def differences(
-    session: onnxruntime.InferenceSession,
+    written: onnx.ModelProto,
+    session: Any,
     eager: torch.nn.Module,
     exact: torch.nn.Module,
     name: str,
     inputs: dict[str, torch.Tensor],
 ) -> Iterator[str]:
     """Prints how far each output is from the model's, and yields what is wrong."""
-    fed = {item.name: array(inputs[item.name]) for item in session.get_inputs()}
+    # Before opset 9 weights are inputs as well.
+    fed = {item.name: array(inputs[item.name]) for item in written.graph.input if item.name in inputs}
     expected = answers(eager, inputs.values())
     try:
         wide = answers(exact, [value.double() if value.is_floating_point() else value for value in inputs.values()])
@@ -104,7 +108,7 @@ def differences(
         yield f"{len(found)} outputs instead of {len(expected)}"
         return
     tolerances = $tolerances
-    for output, tolerance, *values in zip(session.get_outputs(), tolerances, found, expected, wide):
+    for output, tolerance, *values in zip(written.graph.output, tolerances, found, expected, wide):
         outcome = compare(*values, k=$k, tolerance=tolerance)
         measured = f"error {outcome.error:.2e}, bound {outcome.bound:.2e} ({outcome.rule})"
         print(f"  {name}: {output.name}: {outcome.problem or measured}")
@@ -131,7 +135,6 @@ if __name__ == "__main__":
 _IMPORTS = (
     "import copy",
     "import onnx",
-    "import onnxruntime",
     "import sys",
     "import tempfile",
     "import torch",
@@ -155,18 +158,26 @@ def render(unit: Unit, cell: Cell) -> str:
         model_name=model.name,
         cell_id=cell.id,
         config=repr(model.config_path),
-        imports=import_block({*_IMPORTS, *copied.imports, *_module_imports(model)}),
+        imports=import_block({*_IMPORTS, *copied.imports, *_module_imports(model), _runtime(cell)[0]}),
         opset=cell.opset,
         dtype=unit.dtype,
         mode=model.mode,
         build=_body(_build_lines(model, unit.dtype)),
         probes=_body(_probe_lines(unit)),
         export=_body(_export_lines(unit, cell)),
-        provider=repr(cell.target.provider),
+        session=_runtime(cell)[1],
         tolerances=f"[{', '.join(map(_tolerance, model.outputs))}]" if model.outputs else "[None] * len(found)",
         k=unit.verify.k,
         copied="\n\n\n".join(copied.definitions),
     )
+
+
+def _runtime(cell: Cell) -> tuple[str, str]:
+    """What a script imports to run the artifact, and the expression that loads it."""
+    provider = cell.target.provider
+    if provider == REFERENCE_EVALUATOR:
+        return "from onnx.reference import ReferenceEvaluator", "ReferenceEvaluator(onnx.load(path))"
+    return "import onnxruntime", f"onnxruntime.InferenceSession(path, providers=[{provider!r}])"
 
 
 def _recipe(model: ModelSpec) -> Iterator[str]:

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
+    from orchestrator.verify.evaluator import Evaluator
     from orchestrator.verify.reference import Probe, Reference
     from orchestrator.verify.session import Session
+
+REFERENCE_EVALUATOR = "ReferenceEvaluator"
+"""The one value of `Target.provider` that is no execution provider of ONNX Runtime."""
 
 
 class ArtifactError(Exception):
@@ -52,7 +56,7 @@ class Candidate:
 class Subject(Candidate):
     """A candidate while it is judged: with the means to run it."""
 
-    session: Session
+    session: Session | Evaluator
     """Runs the artifact by its absolute path on the target's provider."""
     native: Callable[[], str | None]
     """Waits for the native checker, which works meanwhile in a process of its own: its complaint, or None."""

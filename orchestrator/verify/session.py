@@ -14,6 +14,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnx
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 
 from orchestrator.spec import Target
 from orchestrator.verify.base import ArtifactError
@@ -67,7 +68,7 @@ class Session:
             try:
                 self._session = self._open()
             except Exception as error:
-                self._error = f"ONNX Runtime {onnxruntime.__version__} does not load it: {_line(error)}"
+                self._error = f"ONNX Runtime {onnxruntime.__version__} does not load it: {self._told(error)}"
         if self._error is not None:
             raise ArtifactError(self._error)
         return self._session
@@ -85,6 +86,18 @@ class Session:
         if provider not in session.get_providers():
             raise RuntimeError(f"{provider} does not start on this machine")
         return session
+
+    def _told(self, error: Exception) -> str:
+        """The reason; a kernel that is missing is told for the first node only, where it is the dtype that has none."""
+        if self._target.provider == CPU and isinstance(error, NotImplemented) and _holds_bfloat16(self._path):
+            return f"its CPU provider has no bfloat16 kernels, and target=reference judges it without them: {_line(error)}"
+        return _line(error)
+
+
+def _holds_bfloat16(path: Path) -> bool:
+    graph = onnx.load(path, format="protobuf", load_external_data=False).graph
+    types = [value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)]
+    return onnx.TensorProto.BFLOAT16 in (*types, *(tensor.data_type for tensor in graph.initializer))
 
 
 @functools.cache

@@ -12,7 +12,8 @@ from onnx import numpy_helper
 from orchestrator.result import Check, CheckStatus, Finding
 from orchestrator.spec import ModelSpec
 from orchestrator.verify import native
-from orchestrator.verify.base import ArtifactError, Candidate, CheckFunction, Subject, Verdict
+from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError, Candidate, CheckFunction, Subject, Verdict
+from orchestrator.verify.evaluator import Evaluator
 from orchestrator.verify.reference import Reference
 from orchestrator.verify.registry import CHECKS
 from orchestrator.verify.session import Session
@@ -33,7 +34,7 @@ def verify(candidate: Candidate, threads: int) -> tuple[tuple[Check, ...], tuple
         says so.
     """
     parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
-    session = Session(candidate.path, candidate.target, threads)
+    session = _runtime(candidate, threads)
     with native.start(candidate.path) as complaint:
         verdicts = list(_verdicts(Subject(**parts, session=session, native=complaint)))
     findings = [finding for verdict in verdicts for finding in verdict.findings]
@@ -60,6 +61,12 @@ def write_test_data(reference: Reference, model: ModelSpec, folder: Path) -> tup
             names.append(f"{TEST_DATA}/{kind}_{index}.pb")
             (folder / names[-1]).write_bytes(numpy_helper.from_array(value, name).SerializeToString())
     return tuple(names)
+
+
+def _runtime(candidate: Candidate, threads: int) -> Session | Evaluator:
+    if candidate.target.provider == REFERENCE_EVALUATOR:
+        return Evaluator(candidate.path)
+    return Session(candidate.path, candidate.target, threads)
 
 
 def _verdicts(subject: Subject) -> Iterator[Verdict]:

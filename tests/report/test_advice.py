@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.report import advice
@@ -44,3 +46,9 @@ def test_the_next_step_follows_the_first_failed_check(name: str) -> None:
     passed = Check(id="interface", status=CheckStatus.PASSED, detail="")
     step = advice.next_step(row(Status.CHECK_FAILED, checks=(passed, *failed)))
     assert step == advice.BY_CHECK.get(name, "Run repro.py and look at what the check names.")
+
+
+def test_the_next_step_of_a_bfloat16_cell_on_the_cpu_is_the_other_runtime() -> None:
+    cell = replace(row(Status.CHECK_FAILED), dtype="bfloat16")
+    assert "target=reference" in advice.next_step(cell)
+    assert "target=reference" not in advice.next_step(replace(cell, target="reference"))

@@ -67,9 +67,10 @@ def make(
     exporter: str = "torchscript",
     opset: int = 20,
     spec: VerifySpec = SPEC,
+    dtype: str = "float32",
 ) -> Candidate:
     """Export the module for real and put it beside its reference."""
-    values = probes.draw(model.inputs, probes.example_sizes(model.dims, model.inputs), spec.seed, "float32")
+    values = probes.draw(model.inputs, probes.example_sizes(model.dims, model.inputs), spec.seed, dtype)
     example = Example(specs=model.inputs, values=values, outputs=tuple(output.name for output in model.outputs))
     items = EXPORTERS[exporter](module, example, model.dims, [opset], OPTIONS, folder)
     (emission,) = (item for item in items if isinstance(item, Emission))
@@ -79,10 +80,10 @@ def make(
         opset=opset,
         emission=emission,
         model=model,
-        dtype="float32",
+        dtype=dtype,
         target=synthetic.CPU,
         spec=spec,
-        reference=reference.compute(module, model, "float32", spec),
+        reference=reference.compute(module, model, dtype, spec),
     )
 
 

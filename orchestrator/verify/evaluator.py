@@ -1,0 +1,69 @@
+"""Runs an artifact in the ONNX reference evaluator: a second runtime, in numpy, that knows every dtype of the standard.
+
+It is slow, reads all weights into memory, and says nothing about the speed or the providers of ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError
+
+
+class Evaluator:
+    """An artifact in the reference evaluator, loaded at the first use; answers like `session.Session`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run the artifact.
+
+        Args:
+            inputs: By name; those that the artifact does not have are left out, which the interface check reports.
+
+        Returns:
+            The outputs in the artifact's order.
+
+        Raises:
+            ArtifactError: It does not load, or does not run on these inputs.
+        """
+        loaded = self._opened
+        if isinstance(loaded, str):
+            raise ArtifactError(loaded)
+        try:
+            # Overflow to infinity is an answer, which parity compares.
+            with np.errstate(all="ignore"):
+                answer = loaded.run(None, {name: inputs[name] for name in loaded.input_names if name in inputs})
+        except Exception as error:
+            raise ArtifactError(f"the ONNX reference evaluator fails on it: {_line(error)}") from error
+        return [np.asarray(value) for value in answer]
+
+    def providers(self) -> frozenset[str]:
+        """The reference evaluator: it has no others to hand nodes to.
+
+        Raises:
+            ArtifactError: It does not load.
+        """
+        if isinstance(self._opened, str):
+            raise ArtifactError(self._opened)
+        return frozenset({REFERENCE_EVALUATOR})
+
+    @functools.cached_property
+    def _opened(self) -> ReferenceEvaluator | str:
+        """The evaluator, or why there is none."""
+        try:
+            # Weights are looked for beside the graph file; the evaluator itself would look in the working folder.
+            return ReferenceEvaluator(onnx.load(self._path, format="protobuf"))
+        except Exception as error:
+            return f"the ONNX reference evaluator {onnx.__version__} does not load it: {_line(error)}"
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
