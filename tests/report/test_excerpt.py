@@ -12,7 +12,14 @@ from orchestrator.report.excerpt import excerpt, import_block
 def test_what_a_definition_needs_comes_before_it() -> None:
     found = excerpt("orchestrator.build.adapter.Adapter")
     names = [text.splitlines()[0] for text in found.definitions]
-    assert [name.split("(")[0] for name in names] == ["def _fields", "def flatten", "class Adapter"]
+    assert [name.split("(")[0] for name in names] == [
+        "def _parts",
+        "def _leaves",
+        "def _at",
+        "def leaves",
+        "def flatten",
+        "class Adapter",
+    ]
 
 
 def test_constants_decorators_and_definitions_of_other_modules_come_along() -> None:
