@@ -114,6 +114,8 @@ class Emission:
     """Seconds from the module to the exporter's graph in memory."""
     emit_seconds: float
     """Seconds from there to closed files."""
+    weights_as_inputs: tuple[str, ...] = ()
+    """Weights that are inputs of the graph as well, because the options ask for it; a check tolerates no others."""
 
 
 class CaptureError(Exception):

@@ -27,6 +27,8 @@ def export(
 
     Options:
         optimize: Constant folding and the rewrite rules of onnxscript.
+        strict: Capture in torch.export's strict mode alone; otherwise torch.onnx tries it after the other has failed.
+        keep_initializers_as_inputs: List the weights among the inputs of the graph.
 
     Below opset 18 torch.onnx logs a warning and returns opset 18: `Emission.opset_actual` says so.
     """
@@ -46,7 +48,8 @@ def _one(
     yield Progress(step=Step.EMIT, opset=opset)
     resumed = time.perf_counter()
     graph.order_inputs(program.model, [spec.name for spec in example.specs])
-    written = graph.write(program.model, folder, f"dynamo-opset{opset}")
+    weights_as_inputs = options["keep_initializers_as_inputs"]
+    written = graph.write(program.model, folder, f"dynamo-opset{opset}", weights_as_inputs=weights_as_inputs)
     yield Emission(
         opset=opset,
         opset_actual=written.opset,
@@ -57,6 +60,7 @@ def _one(
         sources=written.sources,
         capture_seconds=captured - began,
         emit_seconds=time.perf_counter() - resumed,
+        weights_as_inputs=written.weights_as_inputs,
     )
 
 
@@ -64,14 +68,17 @@ def _program(
     module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], opset: int, options: Mapping[str, Any]
 ) -> torch.onnx.ONNXProgram:
     specs = shapes.in_signature_order(module.forward, example)
+    keywords = {spec.name: example.values[spec.name] for spec in specs if spec.keyword}
+    dynamic_shapes = shapes.dynamic_shapes(module.forward, example, dims)
+    strict = _captured_strictly(module, example.args, keywords, dynamic_shapes) if options["strict"] else None
     try:
         program = torch.onnx.export(
-            module,
+            strict or module,
             example.args,
-            kwargs={spec.name: example.values[spec.name] for spec in specs if spec.keyword},
+            kwargs=keywords,
             dynamo=True,
             opset_version=opset,
-            dynamic_shapes=shapes.dynamic_shapes(module.forward, example, dims),
+            dynamic_shapes=dynamic_shapes,
             input_names=[spec.name for spec in specs],
             output_names=list(example.outputs) or None,
             optimize=options["optimize"],
@@ -83,6 +90,15 @@ def _program(
         raise kind(_told(error.__cause__ or error)) from error
     assert program is not None
     return program
+
+
+def _captured_strictly(
+    module: torch.nn.Module, args: tuple[torch.Tensor, ...], keywords: dict[str, torch.Tensor], dynamic_shapes: dict[str, Any]
+) -> torch.export.ExportedProgram:
+    try:
+        return torch.export.export(module, args, keywords, dynamic_shapes=dynamic_shapes, strict=True)
+    except Exception as error:
+        raise CaptureError(_told(error)) from error
 
 
 def _ranges(program: torch.onnx.ONNXProgram, module: torch.nn.Module, example: Example) -> shapes.Ranges:

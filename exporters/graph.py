@@ -50,9 +50,11 @@ class Written:
     """Of the default domain."""
     sources: Mapping[str, str]
     """Node name → line of the model."""
+    weights_as_inputs: tuple[str, ...]
+    """Names of the weights that are inputs as well, because that was asked for."""
 
 
-def write(model: ir.Model, folder: Path, stem: str) -> Written:
+def write(model: ir.Model, folder: Path, stem: str, *, weights_as_inputs: bool = False) -> Written:
     """Write a graph as `<stem>.onnx`, its tensors of at least `LARGE` bytes as `weights-<digest12>.data`.
 
     The weights file holds each distinct tensor once, sorted by digest, and is named by the digest of the set: what it holds
@@ -62,13 +64,21 @@ def write(model: ir.Model, folder: Path, stem: str) -> Written:
         model: The graph; changed in memory. Its metadata and doc strings are taken out, since they carry paths of this machine.
         folder: Where the files go.
         stem: Name of the graph file without its suffix.
+        weights_as_inputs: List the weights among the inputs, after the others, so that a runtime can be given other values.
     """
     lines = _strip(model)
     _lift_constants(model)
     data = _move_weights(model, folder)
+    weights = list(model.graph.initializers.values()) if weights_as_inputs else []
+    model.graph.inputs.extend(weights)
     # ir.save would look at external data again; the proto holds references only.
     (folder / f"{stem}.onnx").write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
-    return Written(files=(f"{stem}.onnx", *data), opset=model.opset_imports[""], sources=lines)
+    return Written(
+        files=(f"{stem}.onnx", *data),
+        opset=model.opset_imports[""],
+        sources=lines,
+        weights_as_inputs=tuple(value.name or "" for value in weights),
+    )
 
 
 def order_inputs(model: ir.Model, names: Sequence[str]) -> None:

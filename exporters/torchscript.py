@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,12 +33,14 @@ def export(
     """Exports with `torch.onnx.export(dynamo=False)` on a trace; see `base.Exporter`.
 
     Options:
+        export_modules_as_functions: Write each submodule as a function of the file; opsets 15 and above.
         check_trace: First trace twice and compare; a matter of its own, which does not change the artifact.
         do_constant_folding: Fold operations on constants.
+        keep_initializers_as_inputs: List the weights among the inputs of the graph.
     """
     for opset in opsets:
         capture = partial(_traced, module, example, dims, opset, options)
-        yield from _one("torchscript", opset, module, capture, folder)
+        yield from _one("torchscript", opset, module, capture, options, folder)
 
 
 def export_script(
@@ -52,14 +55,20 @@ def export_script(
 
     Options:
         do_constant_folding: Fold operations on constants.
+        keep_initializers_as_inputs: List the weights among the inputs of the graph.
     """
     for opset in opsets:
         capture = partial(_scripted, module, example, dims, opset, options)
-        yield from _one("torchscript_script", opset, module, capture, folder)
+        yield from _one("torchscript_script", opset, module, capture, options, folder)
 
 
 def _one(
-    name: str, opset: int, module: torch.nn.Module, capture: Callable[[Path], ir.Model], folder: Path
+    name: str,
+    opset: int,
+    module: torch.nn.Module,
+    capture: Callable[[Path], ir.Model],
+    options: Mapping[str, Any],
+    folder: Path,
 ) -> Iterator[Progress | Emission]:
     """A generator of its own, so that no graph outlives its opset."""
     yield Progress(step=Step.CAPTURE, opset=opset)
@@ -71,7 +80,8 @@ def _one(
         captured = time.perf_counter()
         yield Progress(step=Step.EMIT, opset=opset)
         resumed = time.perf_counter()
-        written = graph.write(model, folder, f"{name}-opset{opset}")
+        weights_as_inputs = options["keep_initializers_as_inputs"]
+        written = graph.write(model, folder, f"{name}-opset{opset}", weights_as_inputs=weights_as_inputs)
     yield Emission(
         opset=opset,
         opset_actual=written.opset,
@@ -82,6 +92,7 @@ def _one(
         sources=written.sources,
         capture_seconds=captured - began,
         emit_seconds=time.perf_counter() - resumed,
+        weights_as_inputs=written.weights_as_inputs,
     )
 
 
@@ -92,7 +103,11 @@ def _traced(
         with _as_capture_error():
             torch.jit.trace(module, example.args, example_kwarg_inputs=example.kwargs or None)  # type: ignore[no-untyped-call]
     specs = shapes.in_signature_order(module.forward, example)
-    return _converted(module, example, specs, dims, opset, options, scratch)
+    as_functions = options["export_modules_as_functions"]
+    if as_functions:
+        # A second export of the same module in a process fails inside torch (2.15), whatever its options.
+        module = copy.deepcopy(module)
+    return _converted(module, example, specs, dims, opset, options, scratch, as_functions=as_functions)
 
 
 def _scripted(
@@ -123,6 +138,8 @@ def _converted(
     opset: int,
     options: Mapping[str, Any],
     scratch: Path,
+    *,
+    as_functions: bool = False,
 ) -> ir.Model:
     """The graph in memory; `specs` are the inputs in the order of forward, which a compiled module does not tell."""
     training = any(submodule.training for submodule in module.modules())
@@ -142,6 +159,7 @@ def _converted(
             training=torch.onnx.TrainingMode.PRESERVE if training else torch.onnx.TrainingMode.EVAL,
             do_constant_folding=options["do_constant_folding"] and not training,
             keep_initializers_as_inputs=opset < FIRST_WITHOUT_WEIGHTS_AS_INPUTS,
+            export_modules_as_functions=as_functions,
             verbose=True,  # the only way to get source lines into the graph
         )
     model = ir.load(path)

@@ -26,12 +26,18 @@ MODEL = ModelSpec(
     inputs=(TensorSpec(name="features", shape=("batch", 4), dtype="float32", generator="uniform", range=(-1, 1)),),
     outputs=(OutputSpec(name="logits"),),
 )
+OPTIONS = {
+    "check_trace": False,
+    "do_constant_folding": True,
+    "keep_initializers_as_inputs": False,
+    "export_modules_as_functions": False,
+}
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> UnitTask:
     wanted = replace(synthetic.unit("tiny", "torchscript", opsets=(18, 20)), model=MODEL)
-    wanted = replace(wanted, exporter=replace(wanted.exporter, options={"check_trace": False, "do_constant_folding": True}))
+    wanted = replace(wanted, exporter=replace(wanted.exporter, options=OPTIONS))
     return UnitTask(unit=wanted, store=str(tmp_path / "store"), trust=(), threads=1)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from orchestrator.report.summary import CellReport
 from orchestrator.result import CheckStatus, Stage, Status
 
+BFLOAT16_OPSET = 22
+"""Conv, the poolings and the recurrent operators take bfloat16 from here on, as the ONNX changelog of operators says."""
 BY_CHECK = {
     "interface": "Compare the dims, inputs and outputs in the model's config with what the model does.",
     "structure": "Ask for an opset that this exporter reaches, or take the other exporter.",
@@ -31,11 +33,14 @@ def next_step(cell: CellReport) -> str:
     """The next step for a cell that did not end as expected."""
     if cell.error and cell.error.kind in BY_ERROR:
         return BY_ERROR[cell.error.kind]
-    if cell.status is Status.CHECK_FAILED and cell.dtype == "bfloat16" and cell.target == "cpu":
-        return "Judge it with target=reference: ONNX Runtime's CPU provider has no bfloat16 kernels."
     if cell.status is Status.CHECK_FAILED:
         failed = (check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR))
-        return BY_CHECK.get(next(failed, ""), "Run repro.py and look at what the check names.")
+        first = next(failed, "")
+        if cell.dtype == "bfloat16" and first == "structure" and (cell.opset or 0) < BFLOAT16_OPSET:
+            return f"Many operators take bfloat16 from opset {BFLOAT16_OPSET} on only: ask for it, with target=reference."
+        if cell.dtype == "bfloat16" and cell.target == "cpu":
+            return "Judge it with target=reference: ONNX Runtime's CPU provider has no bfloat16 kernels."
+        return BY_CHECK.get(first, "Run repro.py and look at what the check names.")
     if cell.status is Status.EXPORT_FAILED and cell.error and cell.error.stage is Stage.BUILD:
         return "Mend the model's config or its factory; the log has the traceback."
     return BY_STATUS.get(

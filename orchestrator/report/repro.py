@@ -303,8 +303,11 @@ def _dynamo(unit: Unit, _: Cell, arguments: list[str]) -> Iterator[str]:
     yield "shapes = tuple({i: dims[size] for i, size in named.items()} for named in axes)"
     yield "# The wrapper has one variadic parameter."
     yield "shapes = (shapes,) if isinstance(module, Adapter) else shapes"
-    options = [f"{name}={value!r}" for name, value in sorted(unit.exporter.options.items())]
-    yield _call("torch.onnx.export", ["module", *arguments, "dynamo=True", "dynamic_shapes=shapes", *options, "verbose=False"])
+    if unit.exporter.options.get("strict"):
+        yield "module = torch.export.export(module, example, dynamic_shapes=shapes, strict=True)"
+    optimize = f"optimize={bool(unit.exporter.options.get('optimize'))}"
+    last = [optimize, *_weights_as_inputs(unit), "verbose=False"]
+    yield _call("torch.onnx.export", ["module", *arguments, "dynamo=True", "dynamic_shapes=shapes", *last])
 
 
 def _torchscript(unit: Unit, cell: Cell, arguments: list[str]) -> Iterator[str]:
@@ -324,8 +327,13 @@ def _torchscript_call(unit: Unit, cell: Cell, arguments: list[str]) -> Iterator[
     folding = bool(unit.exporter.options.get("do_constant_folding")) and not training
     last = [f"training=torch.onnx.TrainingMode.{mode}", f"do_constant_folding={folding}"]
     # Before IR version 4, which came with opset 9, every weight is an input as well.
-    last += ["keep_initializers_as_inputs=True"] if cell.opset < 9 else []
+    last += ["keep_initializers_as_inputs=True"] if cell.opset < 9 else _weights_as_inputs(unit)
+    last += ["export_modules_as_functions=True"] if unit.exporter.options.get("export_modules_as_functions") else []
     yield _call("torch.onnx.export", ["module", *arguments, "dynamo=False", "dynamic_axes=dict(zip(inputs, axes))", *last])
+
+
+def _weights_as_inputs(unit: Unit) -> list[str]:
+    return ["keep_initializers_as_inputs=True"] if unit.exporter.options.get("keep_initializers_as_inputs") else []
 
 
 _EXPORTERS: Mapping[str, Callable[[Unit, Cell, list[str]], Iterator[str]]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onnx import numpy_helper
 
-from orchestrator.result import Check, CheckStatus, Finding
+from orchestrator.result import Artifact, Check, CheckStatus, Finding
 from orchestrator.spec import ModelSpec
 from orchestrator.verify import native
 from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError, Candidate, CheckFunction, Subject, Verdict
@@ -34,6 +34,7 @@ def verify(candidate: Candidate, threads: int) -> tuple[tuple[Check, ...], tuple
         says so.
     """
     parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
+    parts["artifact"] = _without_weights(candidate)
     session = _runtime(candidate, threads)
     with native.start(candidate.path) as complaint:
         verdicts = list(_verdicts(Subject(**parts, session=session, native=complaint)))
@@ -61,6 +62,13 @@ def write_test_data(reference: Reference, model: ModelSpec, folder: Path) -> tup
             names.append(f"{TEST_DATA}/{kind}_{index}.pb")
             (folder / names[-1]).write_bytes(numpy_helper.from_array(value, name).SerializeToString())
     return tuple(names)
+
+
+def _without_weights(candidate: Candidate) -> Artifact:
+    """The artifact without those inputs that are weights because the exporter was asked for it."""
+    asked = candidate.emission.weights_as_inputs
+    inputs = tuple(value for value in candidate.artifact.inputs if value.name not in asked)
+    return dataclasses.replace(candidate.artifact, inputs=inputs)
 
 
 def _runtime(candidate: Candidate, threads: int) -> Session | Evaluator:

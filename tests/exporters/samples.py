@@ -17,9 +17,14 @@ from exporters.base import Dim, Emission, Example, Progress, TensorSpec
 from exporters.registry import EXPORTERS
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "dynamo": {"optimize": True},
-    "torchscript": {"check_trace": False, "do_constant_folding": True},
-    "torchscript_script": {"do_constant_folding": True},
+    "dynamo": {"optimize": True, "strict": False, "keep_initializers_as_inputs": False},
+    "torchscript": {
+        "check_trace": False,
+        "do_constant_folding": True,
+        "keep_initializers_as_inputs": False,
+        "export_modules_as_functions": False,
+    },
+    "torchscript_script": {"do_constant_folding": True, "keep_initializers_as_inputs": False},
 }
 BATCH = {"batch": Dim(name="batch", min=1, max=64)}
 
@@ -104,6 +109,13 @@ class Product(torch.nn.Module):
 class Guarded(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * 2 if x.shape[0] > 12 else x + 1
+
+
+class SeesItsCompiler(torch.nn.Module):
+    """Only torch.export's strict mode runs forward in Dynamo."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if torch.compiler.is_dynamo_compiling() else x + 1
 
 
 class TwoBranches(torch.nn.Module):

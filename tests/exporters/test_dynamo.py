@@ -90,3 +90,17 @@ def test_unnamed_outputs_are_named_by_the_exporter(tmp_path: Path) -> None:
     emission = export("dynamo", torch.nn.Linear(4, 4).eval(), inputs, tmp_path)[0]
     outputs = onnx.load(tmp_path / emission.files[0]).graph.output
     assert [bool(re.fullmatch(r"\w+", value.name)) for value in outputs] == [True]
+
+
+def test_strict_mode_captures_through_dynamo_alone(tmp_path: Path) -> None:
+    inputs = one_input("batch", 4)
+    strict = export("dynamo", samples.SeesItsCompiler().eval(), inputs, tmp_path / "strict", strict=True)[0]
+    plain = export("dynamo", samples.SeesItsCompiler().eval(), inputs, tmp_path / "plain")[0]
+    assert graph.describe(tmp_path / "strict" / strict.files[0]).op_counts == {"Mul": 1}
+    assert graph.describe(tmp_path / "plain" / plain.files[0]).op_counts == {"Add": 1}
+    assert strict.ranges == plain.ranges == {"batch": (1, 64)}
+
+
+def test_what_strict_mode_cannot_capture_fails_the_capture_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=r"^[^\n]+$"):
+        export("dynamo", samples.Branching().eval(), one_input("batch", 4), tmp_path, strict=True)

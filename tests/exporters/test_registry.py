@@ -185,3 +185,16 @@ def test_half_precision(name: str, tmp_path: Path) -> None:
     assert graph.describe(tmp_path / emission.files[0]).inputs == (("x", "bfloat16", ("batch", 300)),)
     assert len(emission.files) == 2
     onnx.checker.check_model(tmp_path / emission.files[0], full_check=True)
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_weights_are_inputs_as_well_if_asked(name: str, tmp_path: Path) -> None:
+    module, inputs = samples.mixed()
+    emission = samples.export(name, module, inputs, tmp_path, keep_initializers_as_inputs=True)[0]
+    found = onnx.load(tmp_path / emission.files[0], load_external_data=False).graph
+    weights = {tensor.name for tensor in found.initializer}
+    assert weights
+    assert found.input[0].name == "image"
+    assert {value.name for value in found.input} == {"image"} | weights
+    assert set(emission.weights_as_inputs) == weights
+    samples.assert_equal(tmp_path / emission.files[0], module, inputs)

@@ -107,3 +107,14 @@ def test_the_graph_is_not_printed(name: str, tmp_path: Path) -> None:
         emission = export(name, torch.nn.Linear(4, 4).eval(), one_input("batch", 4), tmp_path)[0]
     assert printed.getvalue() == ""
     assert all(isinstance(warning, ExporterWarning) for warning in emission.warnings)
+
+
+def test_submodules_become_functions_of_the_file_if_asked(tmp_path: Path) -> None:
+    module, inputs = samples.mixed()
+    emissions = export("torchscript", module, inputs, tmp_path, (20, 17), export_modules_as_functions=True)
+    for emission in emissions:
+        proto = onnx.load(tmp_path / emission.files[0], load_external_data=False)
+        assert {"Conv2d", "Linear", "Mixed"} <= {function.name for function in proto.functions}
+        samples.assert_equal(tmp_path / emission.files[0], module, inputs)
+    plain = export("torchscript", module, inputs, tmp_path / "plain")[0]
+    assert len(onnx.load(tmp_path / "plain" / plain.files[0]).functions) == 0

@@ -52,3 +52,10 @@ def test_the_next_step_of_a_bfloat16_cell_on_the_cpu_is_the_other_runtime() -> N
     cell = replace(row(Status.CHECK_FAILED), dtype="bfloat16")
     assert "target=reference" in advice.next_step(cell)
     assert "target=reference" not in advice.next_step(replace(cell, target="reference"))
+
+
+def test_the_next_step_where_the_standard_has_no_bfloat16_yet_is_a_later_opset() -> None:
+    refused = Check(id="structure", status=CheckStatus.FAILED, detail="no")
+    cell = replace(row(Status.CHECK_FAILED, checks=(refused,)), dtype="bfloat16")
+    assert "opset 22" in advice.next_step(cell)
+    assert "opset 22" not in advice.next_step(replace(cell, opset=22))

@@ -34,9 +34,14 @@ from orchestrator.verify.probes import draw, plan_probes
 from tests.declared import EXPORTERS, NAMES, declared
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "dynamo": {"optimize": True},
-    "torchscript": {"check_trace": False, "do_constant_folding": True},
-    "torchscript_script": {"do_constant_folding": True},
+    "dynamo": {"optimize": True, "strict": False, "keep_initializers_as_inputs": False},
+    "torchscript": {
+        "check_trace": False,
+        "do_constant_folding": True,
+        "keep_initializers_as_inputs": False,
+        "export_modules_as_functions": False,
+    },
+    "torchscript_script": {"do_constant_folding": True, "keep_initializers_as_inputs": False},
 }
 STANDARD = VerifyLevel.STANDARD
 FACTORIES = Path(__file__).parents[1] / "build" / "factories_of_models.py"
@@ -232,6 +237,15 @@ def test_each_exporter_is_called_with_what_its_module_passes_on() -> None:
     compiled = function(script(made(), "torchscript_script", opset=8), "export")
     assert "torch.jit.script(module)" in compiled
     assert "keep_initializers_as_inputs=True" in compiled
+
+
+def test_options_of_an_exporter_are_in_the_call() -> None:
+    strict = function(script(made(), "dynamo", strict=True, optimize=False, keep_initializers_as_inputs=True), "export")
+    assert "module = torch.export.export(module, example, dynamic_shapes=shapes, strict=True)" in strict
+    assert "optimize=False" in strict
+    assert "keep_initializers_as_inputs=True" in strict
+    trace = function(script(made(), "torchscript", export_modules_as_functions=True), "export")
+    assert "export_modules_as_functions=True" in trace
 
 
 def test_a_model_in_training_mode_is_exported_so() -> None:

@@ -23,7 +23,14 @@ from orchestrator.verify import probes, reference, verifier
 from orchestrator.verify.base import Candidate
 from tests import synthetic
 
-OPTIONS = {"optimize": True, "check_trace": False, "do_constant_folding": True}
+OPTIONS = {
+    "optimize": True,
+    "strict": False,
+    "check_trace": False,
+    "do_constant_folding": True,
+    "keep_initializers_as_inputs": False,
+    "export_modules_as_functions": False,
+}
 SPEC = VerifySpec(level=VerifyLevel.STANDARD, seed=0, k=8.0)
 
 
@@ -68,11 +75,12 @@ def make(
     opset: int = 20,
     spec: VerifySpec = SPEC,
     dtype: str = "float32",
+    **options: object,
 ) -> Candidate:
     """Export the module for real and put it beside its reference."""
     values = probes.draw(model.inputs, probes.example_sizes(model.dims, model.inputs), spec.seed, dtype)
     example = Example(specs=model.inputs, values=values, outputs=tuple(output.name for output in model.outputs))
-    items = EXPORTERS[exporter](module, example, model.dims, [opset], OPTIONS, folder)
+    items = EXPORTERS[exporter](module, example, model.dims, [opset], {**OPTIONS, **options}, folder)
     (emission,) = (item for item in items if isinstance(item, Emission))
     return Candidate(
         folder=folder,

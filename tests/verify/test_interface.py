@@ -167,3 +167,11 @@ def test_an_initializer_that_is_also_an_input_fails(tmp_path: Path) -> None:
         proto.graph.input.append(onnx.helper.make_tensor_value_info(bias.name, onnx.TensorProto.FLOAT, [5]))
 
     assert "is in the artifact and not declared" in samples.failing(samples.damaged(samples.pair(tmp_path), edit))["interface"]
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_initializers_that_are_inputs_because_that_was_asked_for_are_no_fault(exporter: str, tmp_path: Path) -> None:
+    module = samples.seeded(samples.Pair)
+    candidate = samples.make(tmp_path, module, samples.PAIR, exporter, keep_initializers_as_inputs=True)
+    assert len(candidate.artifact.inputs) > len(samples.PAIR.inputs)
+    assert samples.failing(candidate) == {}
