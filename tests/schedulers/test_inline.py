@@ -58,6 +58,8 @@ def test_what_python_raises_or_exits_with_is_a_crash_and_the_next_cell_passes(tm
 
 def test_ctrl_c_and_sigterm_go_through_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # A shell starts what runs in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM), sys.stdout, sys.breakpointhook
     for deed in ("interrupt", "terminate"):
         with pytest.raises(KeyboardInterrupt):
