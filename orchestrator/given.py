@@ -16,7 +16,8 @@ from onnx.external_data_helper import ExternalDataInfo
 
 from exporters import graph
 from orchestrator import layout
-from orchestrator.result import Artifact, FileRef, ValueInfo
+from orchestrator.artifact import described
+from orchestrator.result import Artifact, FileRef
 from orchestrator.verify.delivery import external_tensors
 
 
@@ -44,18 +45,11 @@ def read(path: Path) -> Artifact:
     model = _parse(path)
     data = _data_files(model, path.parent)
     try:
-        described = graph.describe(path)
+        description = graph.describe(path)
     except Exception as error:  # whatever onnx-ir raises on a graph that contradicts itself, RecursionError included
         raise UnfitError("structure", f"{path.name} cannot be read as a graph: {_line(error)}") from error
-    return Artifact(
-        files=(_manifest(path.parent, path.name), *(_manifest(path.parent, name) for name in data)),
-        opset=described.opset,
-        ir_version=described.ir_version,
-        op_counts=described.op_counts,
-        inputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.inputs),
-        outputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.outputs),
-        made_from="given",
-    )
+    files = (_manifest(path.parent, path.name), *(_manifest(path.parent, name) for name in data))
+    return described(description, files, "given")
 
 
 def _parse(path: Path) -> onnx.ModelProto:

@@ -5,9 +5,7 @@ What needs the export itself is reported as not applicable. Runs in the process 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,19 +14,17 @@ from orchestrator import given
 from orchestrator.build import module as module_builder
 from orchestrator.result import (
     Artifact,
-    CellFinished,
     CellResult,
     Check,
     CheckStatus,
     Event,
     Finding,
     Stage,
-    StageStarted,
     Status,
     ValueInfo,
 )
 from orchestrator.spec import Cell, ModelSpec, UnitTask
-from orchestrator.unit import failure
+from orchestrator.stages import Stages, failure
 from orchestrator.verify import reference as references
 from orchestrator.verify import verifier
 from orchestrator.verify.base import Candidate
@@ -61,43 +57,42 @@ class _Judgement:
     def __init__(self, task: UnitTask) -> None:
         self._task, self._unit = task, task.unit
         self._pending = [cell for cell in task.unit.cells if cell.skip is None and cell.id not in task.done]
-        self._stage = Stage.VERIFY
-        self._durations: dict[Stage, float] = {}
+        self._stages = Stages(self._unit.id, Stage.VERIFY)
 
     def events(self) -> Iterator[Event]:
         fit = yield from self._read()
         if not fit:
             return
         try:
-            yield self._start(Stage.BUILD)
-            with self._timed():
+            yield self._stages.start(Stage.BUILD)
+            with self._stages.timed():
                 module_builder.use_threads(self._task.threads)
                 built = module_builder.build(self._unit.model, self._unit.dtype, self._task.trust, Path(self._task.store))
                 self._unit = replace(self._unit, model=built.model)
-            yield self._start(Stage.REFERENCE)
-            with self._timed():
+            yield self._stages.start(Stage.REFERENCE)
+            with self._stages.timed():
                 reference = references.compute(built.module, self._unit.model, self._unit.dtype, self._unit.verify)
         except Exception as error:
             for cell, artifact in fit:
-                yield self._finish(replace(failure(cell, self._stage, error, ()), artifact=artifact))
+                yield self._stages.finish(replace(failure(cell, self._stages.current, error, ()), artifact=artifact))
             return
         for cell, artifact in fit:
-            yield self._start(Stage.VERIFY, cell.id)
-            with self._timed():
+            yield self._stages.start(Stage.VERIFY, cell.id)
+            with self._stages.timed():
                 result = self._judged(cell, artifact, reference)
-            yield self._finish(result)
+            yield self._stages.finish(result)
 
     def _read(self) -> Generator[Event, None, list[tuple[Cell, Artifact]]]:
         """Finish the cells whose file nothing may load; return the others."""
         fit = []
         for cell in self._pending:
-            yield self._start(Stage.VERIFY, cell.id)
+            yield self._stages.start(Stage.VERIFY, cell.id)
             try:
                 fit.append((cell, given.read(Path(self._task.given[cell.id].graph))))
             except given.UnfitError as error:
-                yield self._finish(self._refused(cell, error))
+                yield self._stages.finish(self._refused(cell, error))
             except Exception as error:
-                yield self._finish(failure(cell, Stage.VERIFY, error, ()))
+                yield self._stages.finish(failure(cell, Stage.VERIFY, error, ()))
         return fit
 
     def _refused(self, cell: Cell, error: given.UnfitError) -> CellResult:
@@ -145,22 +140,6 @@ class _Judgement:
             domains=RUNTIME_DOMAINS if cell.target.provider.endswith("ExecutionProvider") else frozenset(),
         )
         return candidate, (*_order_finding(model, ordered), *symbols)
-
-    def _start(self, stage: Stage, cell: str | None = None) -> StageStarted:
-        self._stage = stage
-        return StageStarted(unit=self._unit.id, cell=cell, stage=stage)
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._durations[self._stage] = time.perf_counter() - began
-
-    def _finish(self, result: CellResult) -> CellFinished:
-        durations = {stage.value: seconds for stage, seconds in self._durations.items()}
-        return CellFinished(result=replace(result, durations={**durations, "total": sum(durations.values())}))
 
 
 def _not_applicable() -> Iterator[Check]:

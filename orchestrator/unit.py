@@ -6,10 +6,7 @@ Runs in the process that it is called in; limits and isolation are `sandbox`'s b
 from __future__ import annotations
 
 import dataclasses
-import errno
 import gc
-import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +17,10 @@ import msgspec
 from exporters import graph
 from exporters.base import CaptureError, Emission, Example, Progress
 from exporters.registry import EXPORTERS
+from orchestrator.artifact import described
 from orchestrator.build import module as module_builder
-from orchestrator.build.trust import UntrustedError
-from orchestrator.errors import StorageError
 from orchestrator.result import (
     Artifact,
-    CellError,
     CellFinished,
     CellResult,
     Event,
@@ -34,9 +29,9 @@ from orchestrator.result import (
     Stage,
     StageStarted,
     Status,
-    ValueInfo,
 )
 from orchestrator.spec import Cell, UnitTask, VerifyLevel
+from orchestrator.stages import Stages, failure
 from orchestrator.store.blobs import BlobStore
 from orchestrator.verify import probes, reference, verifier
 from orchestrator.verify.base import Candidate
@@ -82,8 +77,7 @@ class _UnitRun:
         self.unit, self.task, self.folder = task.unit, task, folder
         self.store = BlobStore(Path(task.store))
         self.pending = [cell for cell in task.unit.cells if cell.skip is None and cell.id not in task.done]
-        self.stage = Stage.BUILD
-        self.durations: dict[Stage, float] = {}
+        self.stages = Stages(self.unit.id, Stage.BUILD)
         self.findings: tuple[Finding, ...] = ()
         self.reference: Reference | None = None
         self.test_data: tuple[FileRef, ...] = ()
@@ -91,30 +85,18 @@ class _UnitRun:
 
     def events(self) -> Iterator[Event]:
         try:
-            yield self._start(Stage.BUILD)
-            with self._timed():
+            yield self.stages.start(Stage.BUILD)
+            with self.stages.timed():
                 module_builder.use_threads(self.task.threads)
                 module = self._build()
             if self.unit.verify.level is not VerifyLevel.OFF:
-                yield self._start(Stage.REFERENCE)
-                with self._timed():
+                yield self.stages.start(Stage.REFERENCE)
+                with self.stages.timed():
                     self._compute_reference(module)
         except Exception as error:
             yield from self._fail(self.pending, error)
             return
         yield from self._export(module)
-
-    def _start(self, stage: Stage, cell: str | None = None) -> StageStarted:
-        self.stage = stage
-        return StageStarted(unit=self.unit.id, cell=cell, stage=stage)
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.durations[self.stage] = time.perf_counter() - began
 
     def _build(self) -> torch.nn.Module:
         """The module; from now on the unit's model says all that only the module could tell."""
@@ -163,14 +145,14 @@ class _UnitRun:
 
     def _progress(self, progress: Progress) -> StageStarted:
         cells = [cell.id for cell in self.pending if cell.opset == progress.opset]
-        return self._start(Stage(progress.step.value), cells[0] if cells else None)
+        return self.stages.start(Stage(progress.step.value), cells[0] if cells else None)
 
     def _judge(self, emission: Emission) -> Iterator[Event]:
-        self.durations |= {Stage.CAPTURE: emission.capture_seconds, Stage.EMIT: emission.emit_seconds}
+        self.stages.seconds |= {Stage.CAPTURE: emission.capture_seconds, Stage.EMIT: emission.emit_seconds}
         for cell in [cell for cell in self.pending if cell.opset == emission.opset]:
-            yield self._start(Stage.VERIFY, cell.id)
+            yield self.stages.start(Stage.VERIFY, cell.id)
             try:
-                with self._timed():
+                with self.stages.timed():
                     result = self._verdict(cell, emission)
             except Exception as error:
                 yield from self._fail([cell], error)
@@ -209,16 +191,8 @@ class _UnitRun:
         return dataclasses.replace(result, status=status, reason=reason or "", checks=checks, findings=findings)
 
     def _artifact(self, emission: Emission) -> Artifact:
-        described = graph.describe(self.folder / emission.files[0])
-        return Artifact(
-            files=tuple(self._put(name) for name in emission.files),
-            opset=described.opset,
-            ir_version=described.ir_version,
-            op_counts=described.op_counts,
-            inputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.inputs),
-            outputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.outputs),
-            made_from=emission.made_from,
-        )
+        files = tuple(self._put(name) for name in emission.files)
+        return described(graph.describe(self.folder / emission.files[0]), files, emission.made_from)
 
     def _put(self, name: str) -> FileRef:
         """Store a file of the folder; a name is stored once, since an exporter never writes a name with other bytes."""
@@ -233,33 +207,8 @@ class _UnitRun:
 
     def _fail(self, cells: Sequence[Cell], error: Exception) -> Iterator[Event]:
         for cell in list(cells):
-            yield self._finish(cell, failure(cell, self.stage, error, self.findings))
+            yield self._finish(cell, failure(cell, self.stages.current, error, self.findings))
 
     def _finish(self, cell: Cell, result: CellResult) -> CellFinished:
         self.pending.remove(cell)
-        durations = {stage.value: self.durations[stage] for stage in Stage if stage in self.durations}
-        return CellFinished(result=dataclasses.replace(result, durations={**durations, "total": sum(durations.values())}))
-
-
-def failure(cell: Cell, stage: Stage, error: Exception, findings: tuple[Finding, ...]) -> CellResult:
-    """An ordinary exception as the outcome of a cell."""
-    message = (str(error).strip() or type(error).__name__).splitlines()[0]
-    kind = _kind(error)
-    return CellResult(
-        cell=cell.id,
-        status=Status.INFRA_ERROR if isinstance(error, StorageError) or kind == "disk_full" else Status.EXPORT_FAILED,
-        reason=f"{stage}: {message}",
-        findings=findings,
-        error=CellError(stage=stage, kind=kind, message=message, traceback="".join(traceback.format_exception(error))),
-    )
-
-
-def _kind(error: Exception) -> str:
-    match error:
-        case StorageError():
-            return error.kind
-        case UntrustedError():
-            return "untrusted"
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return "disk_full"
-    return type(error).__name__
+        return self.stages.finish(result)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from orchestrator.report import wording
-from orchestrator.report.summary import ArtifactReport, CellReport, ErrorReport
+from orchestrator.report.summary import CellReport, artifact_report, error_report
 from orchestrator.result import CellResult, CheckStatus, Status
 from orchestrator.spec import Cell, GivenArtifact, Unit
 
@@ -42,10 +42,10 @@ def row(unit: Unit, cell: Cell, result: CellResult, given: GivenArtifact, path: 
         reason=result.reason,
         attempts=result.attempts,
         durations=result.durations,
-        artifact=_artifact(result, path),
+        artifact=artifact_report(result.artifact, path) if result.artifact else None,
         checks=result.checks,
         findings=result.findings,
-        error=_error(result),
+        error=error_report(result.error, log=None),
     )
 
 
@@ -64,22 +64,3 @@ def lines(report: CellReport, path: str) -> Iterator[str]:
         yield wording.visible(f"  ! {finding.kind}: {finding.message}")
     if not report.checks:
         yield wording.visible(f"  x {report.reason}")
-
-
-def _artifact(result: CellResult, path: str) -> ArtifactReport | None:
-    if result.artifact is None:
-        return None
-    return ArtifactReport(
-        path=path,
-        sha256=result.artifact.files[0].sha256,
-        bytes=result.artifact.bytes,
-        op_counts=result.artifact.op_counts,
-        inputs=result.artifact.inputs,
-        outputs=result.artifact.outputs,
-    )
-
-
-def _error(result: CellResult) -> ErrorReport | None:
-    if result.error is None:
-        return None
-    return ErrorReport(stage=result.error.stage, kind=result.error.kind, message=result.error.message, log=None)

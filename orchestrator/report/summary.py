@@ -14,6 +14,8 @@ from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED
 from orchestrator.report.expected import judge
 from orchestrator.result import (
     SCHEMA_VERSION,
+    Artifact,
+    CellError,
     CellFinished,
     CellResult,
     Check,
@@ -126,6 +128,25 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
     return Report(schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells)
 
 
+def artifact_report(artifact: Artifact, path: str | None) -> ArtifactReport:
+    """A graph as reports show it, with the place where it is."""
+    return ArtifactReport(
+        path=path,
+        sha256=artifact.files[0].sha256,
+        bytes=artifact.bytes,
+        op_counts=artifact.op_counts,
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+    )
+
+
+def error_report(error: CellError | None, log: str | None) -> ErrorReport | None:
+    """An error as reports show it, with the place of the log."""
+    if error is None:
+        return None
+    return ErrorReport(stage=error.stage, kind=error.kind, message=error.message, log=log)
+
+
 def unexpected(report: Report) -> list[CellReport]:
     """The cells that did not end as expected."""
     return [cell for cell in report.cells if not cell.expected]
@@ -181,7 +202,7 @@ def _row(unit: Unit, cell: Cell, result: CellResult | None, delivered: Mapping[s
         artifact=_artifact(unit, cell, outcome, delivered),
         checks=outcome.checks,
         findings=(*verdict.findings, *outcome.findings),
-        error=_error(outcome),
+        error=error_report(outcome.error, _log(outcome)),
     )
 
 
@@ -199,25 +220,7 @@ def _artifact(unit: Unit, cell: Cell, result: CellResult, delivered: Mapping[str
         place: str | None = str(layout.withheld_path(result))
     else:
         place = str(path) if delivered[str(path)] == graph.sha256 else None
-    return ArtifactReport(
-        path=place,
-        sha256=graph.sha256,
-        bytes=result.artifact.bytes,
-        op_counts=result.artifact.op_counts,
-        inputs=result.artifact.inputs,
-        outputs=result.artifact.outputs,
-    )
-
-
-def _error(result: CellResult) -> ErrorReport | None:
-    if result.error is None:
-        return None
-    return ErrorReport(
-        stage=result.error.stage,
-        kind=result.error.kind,
-        message=result.error.message,
-        log=_log(result),
-    )
+    return artifact_report(result.artifact, place)
 
 
 def _log(result: CellResult) -> str | None:

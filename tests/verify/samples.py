@@ -17,7 +17,8 @@ import torch
 from exporters import graph
 from exporters.base import Dim, Emission, Example, TensorSpec
 from exporters.registry import EXPORTERS
-from orchestrator.result import Artifact, Check, CheckStatus, FileRef, ValueInfo
+from orchestrator.artifact import described
+from orchestrator.result import Artifact, Check, CheckStatus, FileRef
 from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, VerifyLevel, VerifySpec, WeightsSpec
 from orchestrator.verify import probes, reference, verifier
 from orchestrator.verify.base import Candidate
@@ -108,16 +109,7 @@ def pair(folder: Path) -> Candidate:
 
 
 def artifact(folder: Path, files: Sequence[str]) -> Artifact:
-    described = graph.describe(folder / files[0])
-    return Artifact(
-        files=tuple(ref(folder / name) for name in files),
-        opset=described.opset,
-        ir_version=described.ir_version,
-        op_counts=described.op_counts,
-        inputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.inputs),
-        outputs=tuple(ValueInfo(name=name, dtype=dtype, shape=shape) for name, dtype, shape in described.outputs),
-        made_from="exported",
-    )
+    return described(graph.describe(folder / files[0]), tuple(ref(folder / name) for name in files), "exported")
 
 
 def ref(path: Path) -> FileRef:
