@@ -107,7 +107,7 @@ class _Attempt:
         self._limits = task.unit.limits
         self._child = forked
         self._messages = messages
-        self._memory = _Memory(forked.pid)
+        self._family = _Family(forked.pid)
         self._deadline = time.monotonic() + self._limits.seconds
 
     def events(self) -> Iterator[Event]:
@@ -117,10 +117,10 @@ class _Attempt:
             ready, _, _ = select.select(watched, [], [], POLL_SECONDS)
             # Looked at before the messages are read: so they are all that came before a death, or before what is measured.
             dead = self._child.fileno() in ready
-            now, held, log_bytes = time.monotonic(), self._memory.measure(), self._log.stat().st_size
+            now, held, log_bytes = time.monotonic(), self._family.memory(), self._log.stat().st_size
             for message in self._messages.read():
                 if isinstance(message, child.Ended):
-                    yield from self.attribution.ended(_strays(self._child.pid, message))
+                    yield from self.attribution.ended(_strays(self._family, message))
                     return
                 self._deadline = time.monotonic() + self._limits.seconds
                 yield from self.attribution.see(message.event, message.log_bytes)
@@ -187,8 +187,8 @@ class _Messages:
         self.open = self.open and chunk is None
 
 
-class _Memory:
-    """What a child and its descendants hold.
+class _Family:
+    """A child and its descendants, and what memory they hold.
 
     The child's resident set counts in full, with the pages of the preloaded stack that it shares with the fork server (about
     0.5 GB): so much it would hold if it had imported the stack itself. Its descendants share most of theirs with it; they count
@@ -196,27 +196,32 @@ class _Memory:
     """
 
     def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
-        self._descendants = 0
+        self._shares = 0
         self._walked = 0.0
+        self._child: psutil.Process | None = None
+        # One that ends at once may be buried by now.
+        with suppress(psutil.NoSuchProcess):
+            self._child = psutil.Process(pid)
 
-    def measure(self) -> int:
+    def memory(self) -> int:
         """Bytes; the descendants' share is up to WALK_SECONDS old."""
+        if self._child is None:
+            return 0
         now = time.monotonic()
         if now - self._walked > WALK_SECONDS:
-            self._descendants = sum(map(_proportional, _descendants(self._process)))
+            self._shares = sum(map(_proportional, self.descendants()))
             self._walked = now
         try:
-            return int(self._process.memory_info().rss) + self._descendants
+            return int(self._child.memory_info().rss) + self._shares
         except psutil.NoSuchProcess:
             return 0
 
-
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    def descendants(self) -> list[psutil.Process]:
+        """All that the child started, as far as it is there."""
+        try:
+            return self._child.children(recursive=True) if self._child else []
+        except psutil.NoSuchProcess:
+            return []
 
 
 def _proportional(process: psutil.Process) -> int:
@@ -226,10 +231,10 @@ def _proportional(process: psutil.Process) -> int:
         return 0
 
 
-def _strays(pid: int, message: child.Ended) -> list[str]:
+def _strays(family: _Family, message: child.Ended) -> list[str]:
     """What a unit that has ended left running, in words."""
     strays = Counter(f"the thread {name!r}" for name in message.threads)
-    for process in _descendants(psutil.Process(pid)):
+    for process in family.descendants():
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
                 strays[f"the process {process.name()!r}"] += 1

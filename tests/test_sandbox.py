@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from orchestrator.errors import StorageError
-from orchestrator.forkserver import ForkServer, ForkServerError
+from orchestrator.forkserver import ForkedChild, ForkServer, ForkServerError
 from orchestrator.result import CellFinished, CellResult, Event, StageStarted
 from orchestrator.sandbox import Sandbox
 from orchestrator.spec import UnitTask
@@ -206,3 +207,19 @@ def test_without_a_server_the_sandbox_says_so(bench: Bench, tmp_path: Path) -> N
     sandbox = Sandbox(str(tmp_path / "forkserver.sock"), bench.scratch, units.FUNCTION)
     with pytest.raises(ForkServerError):
         list(sandbox.run(units.make_task(bench.store, "a")))
+
+
+def test_a_child_that_is_buried_before_it_is_looked_at_still_has_its_verdict(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seen under load: the supervisor got the processor back when everything was over.
+    receive = ForkedChild._receive
+
+    def late(self: ForkedChild) -> int:
+        number = receive(self)
+        time.sleep(0.5)
+        return number
+
+    monkeypatch.setattr(ForkedChild, "_receive", late)
+    result = bench.results("a", deed="exit_seven", when="build")["a"]
+    assert (result.status, result.reason) == ("crashed", "build: the process ended itself with exit code 7")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 
 def nothing() -> None:
@@ -59,6 +60,14 @@ def get_killed() -> None:
 
 def linger() -> None:
     time.sleep(0.5)
+
+
+def wait_for_leave() -> None:
+    """Go on once the file that LEAVE names is there, and take it away."""
+    leave = Path(os.environ["LEAVE"])
+    while not leave.exists():
+        time.sleep(0.01)
+    leave.unlink()
 
 
 def sleep() -> None:

@@ -25,7 +25,7 @@ from orchestrator.spec import (
 from tests.misbehaving import deeds
 
 FUNCTION = "tests.misbehaving.units:run"
-LIMITS = Limits(seconds=20, memory=400 << 20, log=200_000)
+LIMITS = Limits(seconds=120, memory=400 << 20, log=200_000)
 
 
 def make_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,11 +64,11 @@ def shared_tasks(store: Path) -> list[UnitTask]:
 
 
 def isolated_tasks(store: Path) -> list[UnitTask]:
-    """Units that need isolation; the last one loses the fork server and then its supervisor while it lingers."""
+    """Units that need isolation; the last one loses the fork server and then its supervisor while it waits."""
     return [
         units.make_task(store, "crashes-a", "crashes-b", deed="segfault", when="verify crashes-a", name="crashes"),
         units.make_task(store, "strays-a", deed="leave_a_daemon", when="capture", name="strays"),
-        units.make_task(store, "loses-a", "loses-b", "loses-c", deed="linger", when="emit", name="loses"),
+        units.make_task(store, "loses-a", "loses-b", "loses-c", deed="wait_for_leave", when="emit", name="loses"),
     ]
 
 
@@ -83,24 +83,44 @@ def inline_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def ray_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayRun]:
     run = RayRun(store=tmp_path_factory.mktemp("ray"))
     home = tmp_path_factory.mktemp("home")
+    leave = tmp_path_factory.mktemp("leave") / "leave"
     tasks = shared_tasks(run.store) + isolated_tasks(run.store)
     # Short, for the sockets.
     with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", temporary)
         patch.setenv("HOME", str(home))
+        patch.setenv("LEAVE", str(leave))
         seen: set[psutil.Process] = set()
-        to_lose = {"loses-b": "orchestrator.forkserver", "loses-c": "ray::Supervisor"}
+        losses = losing(leave)
         for event in load("local")(tasks, ClusterSpec(kind="local", workers=2, threads_per_worker=1), PROGRAM):
             run.events.append(event)
             ours = psutil.Process().children(recursive=True)
             seen.update(ours)
             if isinstance(event, StageStarted) and event.stage is Stage.BUILD:
                 run.listening |= listening([psutil.Process(), *ours])
-            if isinstance(event, StageStarted) and event.stage is Stage.EMIT and event.cell in to_lose:
-                kill(ours, to_lose.pop(event.cell))
+            # A fork server is shared: what it takes along must be the one unit that waits.
+            if only_one_waits(run, tasks):
+                next(losses)(ours)
         run.left = living(seen)
         run.temporary, run.home = list(Path(temporary).iterdir()), list(home.iterdir())
     yield run
+
+
+def losing(leave: Path) -> Iterator[Callable[[list[psutil.Process]], None]]:
+    """What is done to the family when the unit `loses` begins to emit a, b, b again and c."""
+    yield lambda _: leave.touch()
+    yield lambda family: kill(family, "orchestrator.forkserver")
+    yield lambda _: leave.touch()
+    yield lambda family: kill(family, "ray::Supervisor")
+
+
+def only_one_waits(run: Run, tasks: list[UnitTask]) -> bool:
+    """Whether `loses` has just begun to emit, or the last of the others has ended while it does."""
+    others = {cell.id for task in tasks for cell in task.unit.cells if task.unit.id != "loses"}
+    last = [event for event in run.of("loses") if isinstance(event, StageStarted)][-1:]
+    emits = bool(last) and last[0].stage is Stage.EMIT
+    ended = isinstance(run.events[-1], CellFinished) and run.events[-1].result.cell in others
+    return emits and others <= run.results.keys() and (run.events[-1] is last[0] or ended)
 
 
 def listening(processes: list[psutil.Process]) -> set[str]:
