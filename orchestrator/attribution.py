@@ -54,6 +54,8 @@ class _Span:
     """Where in the log its output begins."""
     log_to: int
     seconds: float
+    memory: int | None
+    """Bytes that were held at most; None if nobody looked."""
 
 
 def waiting(task: UnitTask) -> tuple[str, ...]:
@@ -87,6 +89,7 @@ class Attribution:
         self._spans: list[_Span] = []
         self._current: StageStarted | None = None
         self._log_from = 0
+        self._memory: int | None = None
         self._began = time.monotonic()
         self._held: CellResult | None = None
 
@@ -110,9 +113,13 @@ class Attribution:
                 yield event
             case CellFinished(result=result):
                 self.decided.append(result.cell)
-                self._held = self._with_log(result)
+                self._held = self._as_observed(result)
                 # What comes before the next stage is for nobody in particular.
                 self._current = StageStarted(unit=self._task.unit.id, cell=None, stage=self.stage)
+
+    def see_memory(self, held: int) -> None:
+        """Take note of the bytes that the attempt's processes hold at this moment."""
+        self._memory = max(held, self._memory or 0)
 
     def cell_log_bytes(self, log_bytes: int) -> int:
         """How much of a log of this length belongs to the cell that is worked on, what all cells share included."""
@@ -154,9 +161,10 @@ class Attribution:
             log_from=self._log_from,
             log_to=log_bytes,
             seconds=now - self._began,
+            memory=self._memory,
         )
         self._spans.append(span)
-        self._log_from, self._began = log_bytes, now
+        self._log_from, self._began, self._memory = log_bytes, now, None
 
     def _release(self, *findings: Finding) -> Iterator[Event]:
         if self._held is not None:
@@ -173,7 +181,7 @@ class Attribution:
             error=error,
             durations=self._durations(cell),
         )
-        return CellFinished(result=self._with_log(result))
+        return CellFinished(result=self._as_observed(result))
 
     def _durations(self, cell: str) -> dict[str, float]:
         seconds: dict[str, float] = {}
@@ -184,12 +192,15 @@ class Attribution:
     def _spans_of(self, cell: str | None) -> Iterator[_Span]:
         return (span for span in self._spans if span.cell in (None, cell))
 
-    def _with_log(self, result: CellResult) -> CellResult:
+    def _as_observed(self, result: CellResult) -> CellResult:
+        """The result with what was seen from outside: the cell's output and its memory."""
         try:
             sha256, size = self._store.put_bytes(self._output(result.cell))
         except StorageError as error:
             return refused(result.cell, self.stage, error)
-        return replace(result, attachments=(*result.attachments, FileRef(name=LOG_NAME, sha256=sha256, bytes=size)))
+        memory = max((span.memory for span in self._spans_of(result.cell) if span.memory is not None), default=None)
+        log = FileRef(name=LOG_NAME, sha256=sha256, bytes=size)
+        return replace(result, attachments=(*result.attachments, log), peak_memory=memory)
 
     def _output(self, cell: str) -> bytes:
         """What was printed for the cell, no more than its limit."""

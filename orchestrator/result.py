@@ -168,6 +168,8 @@ class CellResult:
     """export.log, sources.json and the files of test_data_set_0 (named `test_data_set_0/input_0.pb`), all in the store."""
     durations: Mapping[str, float] = field(default_factory=dict)
     """Seconds per stage, and `total`; stages that a unit shares are given whole to each of its cells."""
+    peak_memory: int | None = None
+    """Bytes that the unit's processes held at most while they worked for the cell; None if nobody looked from outside."""
 
 
 class StageStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):

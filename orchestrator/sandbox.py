@@ -118,6 +118,7 @@ class _Attempt:
             # Looked at before the messages are read: so they are all that came before a death, or before what is measured.
             dead = self._child.fileno() in ready
             now, held, log_bytes = time.monotonic(), self._family.memory(), self._log.stat().st_size
+            self.attribution.see_memory(held)
             for message in self._messages.read():
                 if isinstance(message, child.Ended):
                     yield from self.attribution.ended(_strays(self._family, message))

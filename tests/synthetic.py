@@ -131,6 +131,7 @@ def result(cell: str, status: Status = Status.PASSED, **changed: Any) -> CellRes
     fields: dict[str, Any] = {
         "reason": "" if status is Status.PASSED else f"it {status}",
         "durations": {"build": 0.9, "reference": 1.2, "capture": 4.5, "emit": 1.1, "verify": 2.25, "total": 9.95},
+        "peak_memory": 1_530_000_000,
     }
     if status in (Status.PASSED, Status.CHECK_FAILED, Status.UNVERIFIED):
         fields["artifact"] = artifact(graph(), weights(), opset=int(cell.split("opset")[1].partition("-")[0]))

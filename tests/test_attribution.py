@@ -157,3 +157,17 @@ def test_what_is_waiting_is_neither_skipped_nor_done(tmp_path: Path) -> None:
     task = make_task(tmp_path, "a", "b")
     assert waiting(task) == ("a", "b")
     assert waiting(without(task, ["a"])) == ("b",)
+
+
+def test_a_cell_has_the_peak_of_the_stages_that_worked_for_it(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path, "a", "b").start(Stage.BUILD)
+    attempt.attribution.see_memory(5)
+    attempt.start(Stage.EMIT, "a")
+    for held in (7, 9, 8):
+        attempt.attribution.see_memory(held)
+    attempt.finish("a").start(Stage.EMIT, "b").finish("b").end()
+    assert {cell: result.peak_memory for cell, result in attempt.results().items()} == {"a": 9, "b": 5}
+
+
+def test_without_anybody_who_looks_the_peak_is_unknown(tmp_path: Path) -> None:
+    assert Attempt(tmp_path, "a").start(Stage.EMIT, "a").finish("a").end().results()["a"].peak_memory is None

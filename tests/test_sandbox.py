@@ -223,3 +223,9 @@ def test_a_child_that_is_buried_before_it_is_looked_at_still_has_its_verdict(
     monkeypatch.setattr(ForkedChild, "_receive", late)
     result = bench.results("a", deed="exit_seven", when="build")["a"]
     assert (result.status, result.reason) == ("crashed", "build: the process ended itself with exit code 7")
+
+
+def test_the_memory_that_was_held_is_on_record(bench: Bench) -> None:
+    result = bench.results("a", deed="allocate", when="emit a")["a"]
+    assert result.peak_memory is not None
+    assert result.peak_memory > units.LIMITS.memory

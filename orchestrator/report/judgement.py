@@ -42,6 +42,7 @@ def row(unit: Unit, cell: Cell, result: CellResult, given: GivenArtifact, path: 
         reason=result.reason,
         attempts=result.attempts,
         durations=result.durations,
+        peak_memory=result.peak_memory,
         artifact=artifact_report(result.artifact, path) if result.artifact else None,
         checks=result.checks,
         findings=result.findings,

@@ -92,6 +92,8 @@ class CellReport:
     attempts: int
     durations: Mapping[str, float]
     """Seconds per stage, and `total`."""
+    peak_memory: int | None
+    """Bytes, of all processes of the unit while it worked for the cell; None without isolation."""
     artifact: ArtifactReport | None
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
@@ -199,6 +201,7 @@ def _row(unit: Unit, cell: Cell, result: CellResult | None, delivered: Mapping[s
         reason=outcome.reason,
         attempts=outcome.attempts,
         durations=outcome.durations,
+        peak_memory=outcome.peak_memory,
         artifact=_artifact(unit, cell, outcome, delivered),
         checks=outcome.checks,
         findings=(*verdict.findings, *outcome.findings),

@@ -18,7 +18,7 @@ def test_a_report_with_every_status() -> None:
     assert lines[0] == "# 7 of 14 cells did not end as expected"
     assert "`python -m orchestrator +model=resnet50`" in lines
     assert (
-        "| `minilm-dynamo-opset17-float32-cpu` | **check_failed** | 1.2e-06 of 3.4e-05 | 17 → 18 | 103 MB | 103 | 9.9 s |"
+        "| `minilm-dynamo-opset17-float32-cpu` | **check_failed** | 1.2e-06 of 3.4e-05 | 17 → 18 | 103 MB | 103 | 9.9 s | 1.53 GB |"
         in lines
     )
     assert "### `segfault-dynamo-opset20-float32-cpu` crashed" in lines
