@@ -29,6 +29,7 @@ def export(
         optimize: Constant folding and the rewrite rules of onnxscript.
         strict: Capture in torch.export's strict mode alone; otherwise torch.onnx tries it after the other has failed.
         keep_initializers_as_inputs: List the weights among the inputs of the graph.
+        custom_translation_table: Overload of an operator → function that translates it.
 
     Below opset 18 torch.onnx logs a warning and returns opset 18: `Emission.opset_actual` says so.
     """
@@ -82,6 +83,7 @@ def _program(
             input_names=[spec.name for spec in specs],
             output_names=list(example.outputs) or None,
             optimize=options["optimize"],
+            custom_translation_table=options["custom_translation_table"],
             verbose=False,
         )
     except torch.onnx.errors.OnnxExporterError as error:

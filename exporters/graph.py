@@ -187,12 +187,17 @@ def _lift_constants(model: ir.Model) -> None:
 
 def _move_weights(model: ir.Model, folder: Path) -> tuple[str, ...]:
     """Let large initializers refer to the weights file, which is written unless it is there; returns its name, if any."""
-    large = [
+    weights = [
         (value, value.const_value)
         for graph in model.graphs()
         for value in graph.initializers.values()
-        if value.const_value is not None and _is_large(value.const_value)
+        if value.const_value is not None
     ]
+    for value, tensor in weights:
+        if isinstance(tensor, ir.ExternalTensor) and not _is_large(tensor):
+            # The exporter of a graph above 2 GiB puts every weight outside.
+            value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
+    large = [(value, tensor) for value, tensor in weights if _is_large(tensor)]
     if not large:
         return ()
     digests = [_digest(tensor) for _, tensor in large]

@@ -148,7 +148,7 @@ def _converted(
         torch.onnx.export(
             module,
             example.args,
-            path,
+            str(path),  # above 2 GiB another kind of path is refused
             kwargs=example.kwargs or None,
             dynamo=False,
             opset_version=opset,

@@ -20,6 +20,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from orchestrator.build import translations
 from orchestrator.declaration import FLOATS, Surroundings, read_model
 from orchestrator.errors import UserError
 from orchestrator.names import NAME_RULE, is_name, suggestion
@@ -446,7 +447,10 @@ class _Cells:
             self._config.exporter[option] = value
         self._assign(chosen, "exporter")
         options = cast(dict[str, Any], OmegaConf.to_container(self._config.exporter, resolve=True))
-        return ExporterSpec(name=_name("exporter.name", options.pop("name", None)), options=options)
+        name = _name("exporter.name", options.pop("name", None))
+        if found := list(translations.problems(options, self._trust)):
+            raise UserError("\n".join(f"exporter.{translations.OPTION}: {problem}" for problem in found))
+        return ExporterSpec(name=name, options=options)
 
     def _model_options(self) -> Iterator[tuple[str, Any]]:
         exporter = self._exporter_defaults.get("name")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from exporters.base import CaptureError, Emission, Example, Progress
 from exporters.registry import EXPORTERS
 from orchestrator.artifact import described
 from orchestrator.build import module as module_builder
+from orchestrator.build import translations
 from orchestrator.result import (
     Artifact,
     CellFinished,
@@ -82,6 +83,8 @@ class _UnitRun:
         self.reference: Reference | None = None
         self.test_data: tuple[FileRef, ...] = ()
         self.stored: dict[str, FileRef] = {}
+        self.options: Mapping[str, Any] = {}
+        """Of the exporter, functions in the place of their names."""
 
     def events(self) -> Iterator[Event]:
         try:
@@ -89,6 +92,7 @@ class _UnitRun:
             with self.stages.timed():
                 module_builder.use_threads(self.task.threads)
                 module = self._build()
+                self.options = translations.resolve(self.unit.exporter.options, self.task.trust)
             if self.unit.verify.level is not VerifyLevel.OFF:
                 yield self.stages.start(Stage.REFERENCE)
                 with self.stages.timed():
@@ -141,7 +145,7 @@ class _UnitRun:
         values = probes.draw(specs, probes.example_sizes(model.dims, specs), self.unit.verify.seed, self.unit.dtype)
         example = Example(specs=specs, values=values, outputs=tuple(output.name for output in model.outputs))
         export = EXPORTERS[self.unit.exporter.name]
-        return export(module, example, model.dims, tuple(opsets), self.unit.exporter.options, self.folder)
+        return export(module, example, model.dims, tuple(opsets), self.options, self.folder)
 
     def _progress(self, progress: Progress) -> StageStarted:
         cells = [cell.id for cell in self.pending if cell.opset == progress.opset]

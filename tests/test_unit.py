@@ -17,6 +17,7 @@ from orchestrator.result import CellFinished, CellResult, Event, Stage, StageSta
 from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, UnitTask, VerifyLevel, VerifySpec, WeightsSpec
 from orchestrator.store.blobs import BlobStore
 from tests import synthetic
+from tests.declared import OPTIONS
 
 MODEL = ModelSpec(
     name="tiny",
@@ -26,18 +27,12 @@ MODEL = ModelSpec(
     inputs=(TensorSpec(name="features", shape=("batch", 4), dtype="float32", generator="uniform", range=(-1, 1)),),
     outputs=(OutputSpec(name="logits"),),
 )
-OPTIONS = {
-    "check_trace": False,
-    "do_constant_folding": True,
-    "keep_initializers_as_inputs": False,
-    "export_modules_as_functions": False,
-}
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> UnitTask:
     wanted = replace(synthetic.unit("tiny", "torchscript", opsets=(18, 20)), model=MODEL)
-    wanted = replace(wanted, exporter=replace(wanted.exporter, options=OPTIONS))
+    wanted = replace(wanted, exporter=replace(wanted.exporter, options=OPTIONS["torchscript"]))
     return UnitTask(unit=wanted, store=str(tmp_path / "store"), trust=(), threads=1)
 
 

@@ -13,7 +13,7 @@ from textwrap import indent
 from typing import Any
 
 from exporters.base import TensorSpec
-from orchestrator.build import trust
+from orchestrator.build import translations, trust
 from orchestrator.report.excerpt import excerpt, import_block
 from orchestrator.spec import Cell, ModelSpec, OutputSpec, Unit, VerifyLevel, WeightsSpec
 from orchestrator.verify.base import REFERENCE_EVALUATOR
@@ -158,7 +158,9 @@ def render(unit: Unit, cell: Cell) -> str:
         model_name=model.name,
         cell_id=cell.id,
         config=repr(model.config_path),
-        imports=import_block({*_IMPORTS, *copied.imports, *_module_imports(model), _runtime(cell)[0]}),
+        imports=import_block(
+            {*_IMPORTS, *copied.imports, *_module_imports(model), *_translation_imports(unit), _runtime(cell)[0]}
+        ),
         opset=cell.opset,
         dtype=unit.dtype,
         mode=model.mode,
@@ -204,6 +206,11 @@ def _module_imports(model: ModelSpec) -> Iterator[str]:
         yield "import importlib.util"
     if model.exportable:
         yield "from types import SimpleNamespace"
+
+
+def _translation_imports(unit: Unit) -> Iterator[str]:
+    for function in unit.exporter.options.get(translations.OPTION, {}).values():
+        yield f"import {_module_of(function)}"
 
 
 def _module_of(target: str) -> str:
@@ -306,8 +313,14 @@ def _dynamo(unit: Unit, _: Cell, arguments: list[str]) -> Iterator[str]:
     if unit.exporter.options.get("strict"):
         yield "module = torch.export.export(module, example, dynamic_shapes=shapes, strict=True)"
     optimize = f"optimize={bool(unit.exporter.options.get('optimize'))}"
-    last = [optimize, *_weights_as_inputs(unit), "verbose=False"]
+    last = [optimize, *_translations(unit), *_weights_as_inputs(unit), "verbose=False"]
     yield _call("torch.onnx.export", ["module", *arguments, "dynamo=True", "dynamic_shapes=shapes", *last])
+
+
+def _translations(unit: Unit) -> list[str]:
+    table = unit.exporter.options.get(translations.OPTION, {})
+    pairs = [f"{operator}: {function}" for operator, function in table.items()]
+    return [f"{translations.OPTION}={_bracketed('{', pairs, '}')}"] if pairs else []
 
 
 def _torchscript(unit: Unit, cell: Cell, arguments: list[str]) -> Iterator[str]:

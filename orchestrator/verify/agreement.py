@@ -40,8 +40,9 @@ def agreement(check: str, subject: Subject, probes: Sequence[Probe], problems: S
             id=check,
             status=CheckStatus.FAILED if failures else CheckStatus.PASSED,
             detail="; ".join(failures) or _summary(worst, len(compared)),
-            measured=worst.comparison.error,
-            threshold=worst.comparison.bound,
+            # Without a bound nothing was measured: it did not answer, or must be equal.
+            measured=worst.comparison.error if worst.comparison.bound else None,
+            threshold=worst.comparison.bound or None,
         )
     )
 

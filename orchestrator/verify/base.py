@@ -96,10 +96,16 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
 
 
+TOLD = 5
+"""Problems of a check that are told: a thousand tensors may have the same one."""
+
+
 def judged(check: str, problems: Sequence[str], detail: str) -> Verdict:
-    """Failed with all problems in one line, or passed with the detail."""
+    """Failed with the first problems in one line, or passed with the detail."""
     status = CheckStatus.FAILED if problems else CheckStatus.PASSED
-    return Verdict(check=Check(id=check, status=status, detail="; ".join(problems) or detail))
+    rest = len(problems) - TOLD
+    told = [*problems[:TOLD], *([f"and {rest} more"] if rest > 0 else [])]
+    return Verdict(check=Check(id=check, status=status, detail="; ".join(told) or detail))
 
 
 CheckFunction = Callable[[Subject], Verdict]

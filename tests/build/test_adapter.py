@@ -13,6 +13,7 @@ import torch
 from exporters.base import Dim, Emission, Example, TensorSpec
 from exporters.registry import EXPORTERS
 from orchestrator.build.adapter import Adapter, flatten, is_plain, leaves, output_names
+from tests.declared import OPTIONS
 
 ONE, TWO, THREE = torch.tensor(1), torch.tensor(2), torch.tensor(3)
 Pair = namedtuple("Pair", "first second")
@@ -148,14 +149,9 @@ def test_a_wrapped_module_exports_with_inputs_by_name_and_an_answer_of_fields(ex
         TensorSpec(name="scale", shape=("batch", 2), dtype="float32"),
     )
     values = {spec.name: torch.rand([2 if size == "batch" else int(size) for size in spec.shape]) for spec in specs}
-    common = {"keep_initializers_as_inputs": False}
-    options = {
-        "dynamo": {"optimize": True, "strict": False, **common},
-        "torchscript": {"check_trace": False, "do_constant_folding": True, "export_modules_as_functions": False, **common},
-    }
     example = Example(specs=specs, values=values, outputs=("score", "state"))
     dims = {"batch": Dim(name="batch", min=1, max=8)}
-    emissions = EXPORTERS[exporter](module, example, dims, (20,), options[exporter], tmp_path)
+    emissions = EXPORTERS[exporter](module, example, dims, (20,), OPTIONS[exporter], tmp_path)
     [emission] = [item for item in emissions if isinstance(item, Emission)]
     other = {"x": torch.rand(5, 4), "mask": torch.rand(5), "scale": torch.rand(5, 2)}
     session = onnxruntime.InferenceSession(tmp_path / emission.files[0])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -30,8 +32,10 @@ def test_what_has_no_file_is_not_found() -> None:
     assert sources.find("no_such_package_anywhere") is None
 
 
-def test_a_module_that_was_started_as_a_script_is_not_found() -> None:
-    assert sources.find("__main__") is None
+def test_a_module_that_was_started_as_a_script_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Like `__main__` then, it has no spec.
+    monkeypatch.setitem(sys.modules, "started_as_a_script", ModuleType("started_as_a_script"))
+    assert sources.find("started_as_a_script") is None
 
 
 def test_a_builtin_module_counts_as_compiled() -> None:

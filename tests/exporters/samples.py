@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,17 +14,8 @@ from torch import Tensor
 
 from exporters.base import Dim, Emission, Example, Progress, TensorSpec
 from exporters.registry import EXPORTERS
+from tests.declared import OPTIONS
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "dynamo": {"optimize": True, "strict": False, "keep_initializers_as_inputs": False},
-    "torchscript": {
-        "check_trace": False,
-        "do_constant_folding": True,
-        "keep_initializers_as_inputs": False,
-        "export_modules_as_functions": False,
-    },
-    "torchscript_script": {"do_constant_folding": True, "keep_initializers_as_inputs": False},
-}
 BATCH = {"batch": Dim(name="batch", min=1, max=64)}
 
 

@@ -54,6 +54,24 @@ def test_small_tensors_stay_and_large_ones_are_stored_once_sorted_by_digest(tmp_
     np.testing.assert_array_equal(run(tmp_path / "m.onnx")[:2], [5, 7])
 
 
+def test_what_lay_outside_before_does_not_stay_there(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    ir.save(model(total("a", "small"), [weight("a", 1, 2), weight("small", 3, size=2)]), outside / "m.onnx")
+    given = ir.load(outside / "m.onnx")
+    for number, value in enumerate(given.graph.initializers.values()):
+        assert value.const_value is not None
+        (outside / str(number)).write_bytes(value.const_value.numpy().tobytes())
+        value.const_value = ir.ExternalTensor(
+            str(number), 0, value.const_value.nbytes, value.const_value.dtype, shape=value.const_value.shape,
+            name=value.name or "", base_dir=outside,
+        )  # fmt: skip
+    written = graph.write(given, tmp_path, "m")
+    proto = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    locations = {t.name: [e.value for e in t.external_data if e.key == "location"] for t in proto.graph.initializer}
+    assert locations == {"a": [written.files[1]], "small": []}
+
+
 def test_tensors_begin_at_pages(tmp_path: Path) -> None:
     weights = [weight("a", 1, size=FLOATS + 1), weight("b", 2, size=FLOATS + 1)]
     written = graph.write(model([helper.make_node("Add", ["a", "b"], ["y"])], weights), tmp_path, "m")

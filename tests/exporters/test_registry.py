@@ -11,6 +11,7 @@ import torch
 from exporters import graph
 from exporters.base import CaptureError, Dim, Emission, Progress, Step
 from exporters.registry import EXPORTERS
+from tests.declared import OPTIONS
 from tests.exporters import samples
 from tests.exporters.samples import example, export, mixed, one_input, spec
 
@@ -58,7 +59,7 @@ def test_no_path_of_this_machine_is_in_a_file(name: str, tmp_path: Path) -> None
 @ALL
 def test_steps_are_announced_before_they_start(name: str, tmp_path: Path) -> None:
     items = EXPORTERS[name](
-        torch.nn.Linear(4, 4).eval(), one_input("batch", 4), samples.BATCH, (18, 20), samples.OPTIONS[name], tmp_path
+        torch.nn.Linear(4, 4).eval(), one_input("batch", 4), samples.BATCH, (18, 20), OPTIONS[name], tmp_path
     )
     told = [(item.step, item.opset) if isinstance(item, Progress) else ("done", item.opset) for item in items]
     assert told == [step for k in (18, 20) for step in ((Step.CAPTURE, k), (Step.EMIT, k), ("done", k))]
@@ -107,7 +108,7 @@ def test_a_consumer_may_leave_after_any_step(name: str, steps: int, tmp_path: Pa
     module = samples.Statistics().eval()
     module.dropout.train()
     before, show = state(module), warnings.showwarning
-    items = EXPORTERS[name](module, one_input("batch", 4), samples.BATCH, (18, 20), samples.OPTIONS[name], tmp_path)
+    items = EXPORTERS[name](module, one_input("batch", 4), samples.BATCH, (18, 20), OPTIONS[name], tmp_path)
     for _ in range(steps):
         next(items)
         assert (state(module), warnings.showwarning) == (before, show)
@@ -166,7 +167,7 @@ def test_an_opset_that_fails_is_that_opsets_own_failure(name: str, tmp_path: Pat
     last: Progress | None = None
     emitted: list[int] = []
     with pytest.raises(Exception) as caught:
-        for item in EXPORTERS[name](samples.Refused().eval(), one_input(4, 4), {}, (20, 18), samples.OPTIONS[name], tmp_path):
+        for item in EXPORTERS[name](samples.Refused().eval(), one_input(4, 4), {}, (20, 18), OPTIONS[name], tmp_path):
             if isinstance(item, Emission):
                 emitted.append(item.opset)
             else:

@@ -6,7 +6,6 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,18 +30,8 @@ from orchestrator.spec import (
     WeightsSpec,
 )
 from orchestrator.verify.probes import draw, plan_probes
-from tests.declared import EXPORTERS, NAMES, declared
+from tests.declared import EXPORTERS, NAMES, OPTIONS, declared
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "dynamo": {"optimize": True, "strict": False, "keep_initializers_as_inputs": False},
-    "torchscript": {
-        "check_trace": False,
-        "do_constant_folding": True,
-        "keep_initializers_as_inputs": False,
-        "export_modules_as_functions": False,
-    },
-    "torchscript_script": {"do_constant_folding": True, "keep_initializers_as_inputs": False},
-}
 STANDARD = VerifyLevel.STANDARD
 FACTORIES = Path(__file__).parents[1] / "build" / "factories_of_models.py"
 CPU = Target(name="cpu", device="cpu", provider="CPUExecutionProvider")
@@ -246,6 +235,14 @@ def test_options_of_an_exporter_are_in_the_call() -> None:
     assert "keep_initializers_as_inputs=True" in strict
     trace = function(script(made(), "torchscript", export_modules_as_functions=True), "export")
     assert "export_modules_as_functions=True" in trace
+
+
+def test_translations_are_imported_and_in_the_call() -> None:
+    table = {"torch.ops.mylib.halved.default": "mypkg.translations.halved"}
+    text = script(made(), "dynamo", custom_translation_table=table)
+    assert "import mypkg.translations" in text.splitlines()
+    assert "custom_translation_table={torch.ops.mylib.halved.default: mypkg.translations.halved}" in function(text, "export")
+    assert "custom_translation_table" not in script(made(), "dynamo")
 
 
 def test_a_model_in_training_mode_is_exported_so() -> None:

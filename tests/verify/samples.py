@@ -23,15 +23,8 @@ from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, VerifyLevel, Ver
 from orchestrator.verify import probes, reference, verifier
 from orchestrator.verify.base import Candidate
 from tests import synthetic
+from tests.declared import OPTIONS
 
-OPTIONS = {
-    "optimize": True,
-    "strict": False,
-    "check_trace": False,
-    "do_constant_folding": True,
-    "keep_initializers_as_inputs": False,
-    "export_modules_as_functions": False,
-}
 SPEC = VerifySpec(level=VerifyLevel.STANDARD, seed=0, k=8.0)
 
 
@@ -81,7 +74,7 @@ def make(
     """Export the module for real and put it beside its reference."""
     values = probes.draw(model.inputs, probes.example_sizes(model.dims, model.inputs), spec.seed, dtype)
     example = Example(specs=model.inputs, values=values, outputs=tuple(output.name for output in model.outputs))
-    items = EXPORTERS[exporter](module, example, model.dims, [opset], {**OPTIONS, **options}, folder)
+    items = EXPORTERS[exporter](module, example, model.dims, [opset], {**OPTIONS[exporter], **options}, folder)
     (emission,) = (item for item in items if isinstance(item, Emission))
     return Candidate(
         folder=folder,

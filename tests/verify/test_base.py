@@ -33,3 +33,7 @@ def test_problems_are_told_together() -> None:
     assert judged("x", [], "fine").check.status is CheckStatus.PASSED
     failed = judged("x", ["one", "two"], "fine").check
     assert (failed.status, failed.detail) == (CheckStatus.FAILED, "one; two")
+
+
+def test_of_many_problems_the_first_are_told() -> None:
+    assert judged("x", list("abcdefg"), "fine").check.detail == "a; b; c; d; e; and 2 more"
