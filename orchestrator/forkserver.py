@@ -78,6 +78,16 @@ class ForkServer:
             )
 
     @property
+    def loaded(self) -> bool:
+        """Whether it ever was ready to fork: one that ends before cannot load what every unit needs."""
+        return _ready_path(self.address).exists()
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it printed: of an exception that ended it, its type and message."""
+        return _printed(self.address).rpartition("\n")[2]
+
+    @property
     def running(self) -> bool:
         """Whether the process is there."""
         return self._process.poll() is None
@@ -170,11 +180,7 @@ class ForkedChild:
         return int(number)
 
     def _server_died(self) -> ForkServerError:
-        try:
-            printed = _log_path(self._address).read_text(errors="replace")[-PRINTED_CHARACTERS:]
-        except OSError:
-            printed = ""
-        return ForkServerError(f"The process that preloads the libraries died. {printed}".rstrip())
+        return ForkServerError(f"The process that preloads the libraries died. {_printed(self._address)}".rstrip())
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -214,6 +220,7 @@ def serve(arguments: Sequence[str]) -> NoReturn:
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(listener)) as opened:
+        _ready_path(opened.getsockname()).touch()
         _Server(opened).run()
 
 
@@ -350,3 +357,14 @@ def _call_prctl(option: int, value: int) -> None:
 
 def _log_path(address: str) -> Path:
     return Path(address).with_suffix(".log")
+
+
+def _ready_path(address: str) -> Path:
+    return Path(address).with_suffix(".ready")
+
+
+def _printed(address: str) -> str:
+    try:
+        return _log_path(address).read_text(errors="replace")[-PRINTED_CHARACTERS:].strip()
+    except OSError:
+        return ""

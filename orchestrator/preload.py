@@ -47,8 +47,9 @@ def load() -> None:
     for name in LAZY:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
-    # Its monitor thread would be a stray thread of every unit.
-    importlib.import_module("tqdm").tqdm.monitor_interval = 0
+    with contextlib.suppress(ModuleNotFoundError):
+        # Its monitor thread would be a stray thread of every unit that shows progress.
+        importlib.import_module("tqdm").tqdm.monitor_interval = 0
 
 
 load()

@@ -29,3 +29,11 @@ def test_the_stack_is_loaded_and_can_be_forked() -> None:
     command = [sys.executable, "-W", "ignore", "-c", CODE]
     done = subprocess.run(command, cwd=ROOT, env=environment(threads=2), capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"threads": 1, "monitor": 0, "loaded": [True] * 4, "cuda": []}
+
+
+def test_what_only_some_models_bring_need_not_be_there() -> None:
+    """An installation without the extra `zoo` has no tqdm."""
+    code = "import sys; sys.modules['tqdm'] = None; import orchestrator.preload; print('loaded')"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment(threads=2), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("loaded\n", "")

@@ -126,8 +126,14 @@ class _ForkServers:
         self._server = self._start()
 
     def address(self) -> str:
-        """Of a server that runs."""
+        """Of a server that runs.
+
+        Raises:
+            EnvironmentRefusedError: the last one ended before it could fork; so would the next.
+        """
         if not self._server.running:
+            if not self._server.loaded:
+                raise EnvironmentRefusedError(f"What every unit needs cannot be imported: {self._server.last_words}")
             self._server = self._start()
         return self._server.address
 

@@ -98,3 +98,9 @@ def test_a_temporary_folder_too_deep_for_sockets_is_refused(tmp_path: Path, monk
     program = Program(function=units.FUNCTION, preload=())
     with pytest.raises(EnvironmentRefusedError, match="TMPDIR"):
         list(load("local")([units.make_task(tmp_path, "a")], CLUSTER, program))
+
+
+def test_what_cannot_be_imported_ends_the_run_and_not_its_cells(tmp_path: Path) -> None:
+    program = Program(function=units.FUNCTION, preload=("no_such_library",))
+    with pytest.raises(EnvironmentRefusedError, match="ModuleNotFoundError: No module named 'no_such_library'"):
+        list(load("local")([units.make_task(tmp_path, "a")], CLUSTER, program))
