@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orchestrator
-from orchestrator.errors import InterruptedRunError, OrchestratorError, UserError
+from orchestrator.errors import EXIT_UNEXPECTED, InterruptedRunError, OrchestratorError, UserError
 from orchestrator.names import suggestion
 
 if TYPE_CHECKING:
@@ -43,12 +43,19 @@ def main() -> int:
         The exit code, see `orchestrator.errors`.
     """
     try:
-        return _do(sys.argv[1:])
+        code = _do(sys.argv[1:])
+        sys.stdout.flush()
+        return code
     except OrchestratorError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except KeyboardInterrupt:
         return InterruptedRunError.exit_code
+    except BrokenPipeError:
+        # The reader left, as `head` does; the interpreter would complain when it flushes what is left.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return EXIT_UNEXPECTED
 
 
 def _do(typed: Sequence[str]) -> int:

@@ -262,6 +262,15 @@ def process(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.e2e
+def test_a_reader_that_leaves_gets_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "orchestrator", "--version"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_help_is_for_a_person_and_names_the_groups(tmp_path: Path) -> None:
     done = process("--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

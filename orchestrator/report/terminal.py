@@ -63,10 +63,18 @@ def open_console() -> Console:
     return console_on(os.fdopen(os.dup(1), "w", 1, encoding=encoding, errors="backslashreplace", closefd=False))
 
 
+class _Console(Console):
+    """One whose reader may leave, as `head` does, without ending the run."""
+
+    def on_broken_pipe(self) -> None:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
 def console_on(stream: io.TextIOBase) -> Console:
     """A console that writes to a stream, as wide as its terminal or without end."""
     width = None if stream.isatty() else PIPE_WIDTH
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)  # type: ignore[arg-type]
+    return _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)  # type: ignore[arg-type]
 
 
 def show(report: Report, folder: Path, console: Console) -> None:

@@ -46,7 +46,8 @@ LONGEST_FOLDER = 43
 KILLED_SECONDS = 5.0
 """For killed processes to disappear."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The last one comes when a terminal is closed."""
 
 INTERRUPTED = "Interrupted: everything was stopped. What was finished is kept."
 
@@ -217,7 +218,7 @@ class _Dispatch:
 
 
 class _Interruption:
-    """SIGINT and SIGTERM: the first asks for an orderly end within seconds, the second ends everything at once."""
+    """SIGNALS: the first asks for an orderly end within seconds, the second ends everything at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -229,7 +230,9 @@ class _Interruption:
     def install(self) -> None:
         """Take the signals."""
         for number in SIGNALS:
-            signal.signal(number, self._handle)
+            # nohup has this one ignored, so that the run goes on without a terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def check(self) -> None:
         """Raise InterruptedRunError if a signal came. Not raised from the handler: ray.init does not survive it."""

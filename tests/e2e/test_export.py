@@ -156,7 +156,7 @@ def test_misbehaving_models_each_end_as_they_deserve_and_leave_the_good_one_and_
     assert processes(tmp_path) == []
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_stopped_ends_with_130_within_seconds_and_leaves_no_process(tmp_path: Path, sign: signal.Signals) -> None:
     started = subprocess.Popen(
         command(tmp_path, "+model=resnet50"),

@@ -136,3 +136,12 @@ def test_the_console_is_not_disturbed_by_what_happens_to_standard_output(tmp_pat
     )
     assert (done.stdout, done.stderr) == ("from us\n", "")
     assert (tmp_path / "log").read_text() == "from the model\n"
+
+
+def test_a_reader_that_leaves_ends_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", 1) as stream:
+        console = terminal.console_on(stream)
+        for _ in range(3):
+            console.print("nobody reads this")
