@@ -160,10 +160,13 @@ class Limits:
 class ClusterSpec:
     """Where units run."""
 
-    kind: Literal["local", "inline"]
+    kind: Literal["local", "inline", "ray"]
     workers: int
+    """Units at once; with `ray` at most as many as its nodes have slots."""
     threads_per_worker: int
     """0 until the plan knows how many units there are: `plan.share_cores`."""
+    address: str | None = None
+    """host:port of the cluster that exists, for `ray`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,6 +195,8 @@ class Unit:
     verify: VerifySpec
     limits: Limits
     cells: tuple[Cell, ...]
+    estimate: float | None = None
+    """Seconds that a worker will need for it, by what its cells took before; None if they have not been done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
