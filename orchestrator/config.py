@@ -10,8 +10,9 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -21,9 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from orchestrator.build import translations
-from orchestrator.declaration import FLOATS, Surroundings, read_model
+from orchestrator.declaration import FLOATS, Surroundings, bytes_of, read_model
 from orchestrator.errors import UserError
+from orchestrator.fleet import Fleet
 from orchestrator.names import NAME_RULE, is_name, suggestion
+from orchestrator.plan import identifier
+from orchestrator.result import Status
 from orchestrator.spec import (
     CellRequest,
     ClusterSpec,
@@ -32,6 +36,7 @@ from orchestrator.spec import (
     ModelSpec,
     RunSettings,
     RunSpec,
+    Selection,
     Target,
     VerifyLevel,
     VerifySpec,
@@ -40,11 +45,16 @@ from orchestrator.verify.base import REFERENCE_EVALUATOR
 
 SCHEMA = "schema"
 """Name under which `conf/config.yaml` finds the schema in its defaults list."""
-RUN_KEYS = ("cluster", "store", "trust", "require_targets")
+RUN_KEYS = ("cluster", "store", "trust", "require_targets", "select", "skip", "only", "plan")
 """Keys that hold for the run as a whole; all others may differ from cell to cell."""
 AXES = ("model", "exporter", "opset", "dtype", "target")
 """Keys that have a place of their own in a cell's identifier."""
 
+
+LISTS = ("select", "skip", "trust")
+"""Keys whose value is a list, where `key=a,b` would be a sweep."""
+ONLY = ("failed", "not_passed", *(status.value for status in Status))
+"""What `only` may say: did not end as expected, any other status than passed, or that status."""
 
 _Value = TypeVar("_Value")
 _REFUSED: Final = object()
@@ -147,6 +157,8 @@ class ModelConfig:
     """Sets of inputs that reach other branches: name → input → range or generator."""
     known_issues: list[KnownIssueConfig] = field(default_factory=list)
     """Cells that are known not to pass, with the reason; they do not fail a run."""
+    size: Any = None
+    """Of the weights, as 400MB: a hint, so that long work starts first; what a run took before is a better one."""
     exporter_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Exporter → options that this model needs."""
 
@@ -185,6 +197,8 @@ class ClusterConfig:
     kind: str = ""
     workers: int | None = None
     threads_per_worker: int | None = None
+    address: str | None = None
+    allow_no_token: bool = False
 
 
 @dataclass
@@ -195,10 +209,27 @@ class StoreConfig:
 
 
 @dataclass
+class FleetConfig:
+    """A file of the group fleet: a batch that is declared once."""
+
+    models: list[str] = field(default_factory=list)
+    """Names of models, or patterns such as bert_*."""
+    matrix: dict[str, Any] | None = None
+    """Axis → values: exporter, opset, dtype, target. An axis on the command line replaces it."""
+    exclude: list[str] = field(default_factory=list)
+    """Patterns on cells' identifiers: combinations that are not wanted."""
+    overrides: dict[str, list[str]] = field(default_factory=dict)
+    """Pattern on models → overrides for them, written as on the command line."""
+    known_issues: list[KnownIssueConfig] = field(default_factory=list)
+    """Beside those of the models."""
+
+
+@dataclass
 class Config:
     """The whole configuration. An exporter's options are as open as its YAML file; each has the type of its default there."""
 
     model: ModelConfig | None = None
+    fleet: FleetConfig | None = None
     exporter: dict[str, Any] = field(default_factory=dict)
     opset: int = 20
     dtype: str = "float32"
@@ -209,6 +240,10 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     trust: list[str] = field(default_factory=list)
     require_targets: bool = False
+    select: list[str] = field(default_factory=list)
+    skip: list[str] = field(default_factory=list)
+    only: str | None = None
+    plan: bool = False
 
 
 def register() -> None:
@@ -247,6 +282,10 @@ class Composition:
     """The YAML file of the chosen model."""
     swept: tuple[tuple[str, str], ...]
     """Swept groups that are no axis, with the option that holds here."""
+    assignments: Sequence[Assignment] = ()
+    """Of its fleet; those of the command line come after them."""
+    fleet: Fleet | None = None
+    """That asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +297,7 @@ class Batch:
     compositions: Sequence[Composition]
     """One for each distinct choice of groups, in the order of the cells."""
     assignments: Sequence[Assignment]
+    """Of the command line."""
     runs: str
     """The folder of the run folders, relative to the working folder."""
     trusted: Sequence[str]
@@ -274,12 +314,67 @@ def load(batch: Batch) -> RunSpec:
     """
     problems: list[str] = []
     requests: list[CellRequest] = []
+    excluded: set[tuple[str, str]] = set()
     for composition in batch.compositions:
-        requests += _Cells(batch, composition, problems).requests()
+        for request in _Cells(batch, composition, problems).requests():
+            patterns = _matching(identifier(request), composition.fleet.exclude) if composition.fleet else []
+            excluded.update((composition.fleet.name, pattern) for pattern in patterns if composition.fleet)
+            requests += [] if patterns else [request]
     settings = _attempt(lambda: _settings(batch), "the configuration", problems)
-    if problems or settings is None:
+    selection = _attempt(lambda: _selection(batch.compositions[0].config), "the configuration", problems)
+    if not requests and not problems:
+        problems.append("exclude: leaves no cell of what was asked for")
+    if problems or settings is None or selection is None:
         raise UserError(*dict.fromkeys(problems))
-    return RunSpec(settings=settings, requests=tuple(requests))
+    return RunSpec(
+        settings=settings,
+        requests=tuple(requests),
+        selection=selection,
+        known_issues=tuple(dict.fromkeys(issue for fleet in _fleets(batch) for issue in fleet.known_issues)),
+        plan_only=batch.compositions[0].config.plan,
+        warnings=tuple(_warnings(batch, requests, excluded)),
+    )
+
+
+def _fleets(batch: Batch) -> list[Fleet]:
+    """Each once."""
+    return list({composition.fleet.name: composition.fleet for composition in batch.compositions if composition.fleet}.values())
+
+
+def _matching(name: str, patterns: Iterable[str]) -> list[str]:
+    return [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+
+
+def _warnings(batch: Batch, requests: Sequence[CellRequest], excluded: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Patterns that were meant to match and match nothing: perhaps a typing mistake, perhaps what they were for is gone."""
+    names = [identifier(request) for request in requests]
+    given = {assignment.head for assignment in batch.assignments} | {override.partition("=")[0] for override in batch.overrides}
+    for fleet in _fleets(batch):
+        # Without an axis that the command line replaced, all that the fleet declares is there.
+        if not given & {*AXES}:
+            for issue in fleet.known_issues:
+                if not any(fnmatchcase(name, issue.cells) for name in names):
+                    yield f"{fleet.file}: known_issues: '{issue.cells}' matches no cell"
+            for pattern in fleet.exclude:
+                if (fleet.name, pattern) not in excluded:
+                    yield f"{fleet.file}: exclude: '{pattern}' matches no cell"
+    models = {request.model.name: request.model for request in requests}
+    for model in models.values():
+        for issue in model.known_issues:
+            if not _may_match(issue.cells, f"{model.name}-"):
+                yield f"{model.config_path}: known_issues: '{issue.cells}' can match no cell of {model.name}"
+
+
+def _may_match(pattern: str, beginning: str) -> bool:
+    """Whether a pattern can match a name that begins so, by what it has before its first wildcard."""
+    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return fixed.startswith(beginning) or beginning.startswith(fixed)
+
+
+def _selection(config: DictConfig) -> Selection:
+    if config.only is not None:
+        _one_of("only", config.only, ONLY)
+    return Selection(select=tuple(config.select), skip=tuple(config.skip), only=config.only)
 
 
 def hydra_files(batch: Batch, primary: DictConfig) -> dict[str, str]:
@@ -289,8 +384,9 @@ def hydra_files(batch: Batch, primary: DictConfig) -> dict[str, str]:
         batch: The command line, loaded.
         primary: The primary config, with Hydra's own node.
     """
-    config = copy.deepcopy(batch.compositions[0].config)
-    for assignment in batch.assignments:
+    first = batch.compositions[0]
+    config = copy.deepcopy(first.config)
+    for assignment in (*first.assignments, *batch.assignments):
         _assign(config, assignment, assignment.values[0])
     hydra_node = OmegaConf.masked_copy(primary.hydra, [str(key) for key in primary.hydra if key not in ("help", "hydra_help")])
     hydra_node.overrides.task = list(batch.overrides)
@@ -360,6 +456,7 @@ class _Cells:
     def __init__(self, batch: Batch, composition: Composition, problems: list[str]) -> None:
         self._batch, self._problems = batch, problems
         self._config, self._file, self._swept_groups = composition.config, composition.model_file, composition.swept
+        self._given = (*composition.assignments, *batch.assignments)
         self._exporter_defaults = cast(dict[str, Any], OmegaConf.to_container(self._config.exporter, resolve=False))
         self._assignments: list[Assignment] = []
         self._sections: dict[tuple[object, ...], Any] = {}
@@ -368,8 +465,8 @@ class _Cells:
 
     def requests(self) -> Iterator[CellRequest]:
         """All cells; none if a value of the command line does not fit the schema."""
-        self._assignments = [judged for a in self._batch.assignments if (judged := self._judged(a)) is not None]
-        if len(self._assignments) < len(self._batch.assignments):
+        self._assignments = [judged for a in self._given if (judged := self._judged(a)) is not None]
+        if len(self._assignments) < len(self._given):
             return
         self._linked = self._interpolates()
         self._trust = _attempt(lambda: _trust(self._batch, self._config), "trust", self._problems) or ()
@@ -513,6 +610,9 @@ _READERS: dict[str, Callable[[_Cells, tuple[int, ...]], object]] = {
 
 def _settings(batch: Batch) -> RunSettings:
     for assignment in batch.assignments:
+        if assignment.swept and assignment.head in LISTS and not isinstance(assignment.values[0], list):
+            listed = ",".join(map(str, assignment.values))
+            raise UserError(f"{assignment.typed}: is a sweep; a list is written '{assignment.key}=[{listed}]', in quotes")
         if assignment.swept and assignment.head in RUN_KEYS:
             raise UserError(f"{assignment.typed}: {assignment.head} holds for the run as a whole and cannot be swept")
     config = batch.compositions[0].config
@@ -531,8 +631,26 @@ def _cluster(config: DictConfig) -> ClusterSpec:
     workers, threads = config.workers or os.cpu_count() or 1, config.threads_per_worker or 0
     if workers < 1 or threads < 0:
         raise UserError(f"cluster: workers {workers} and threads_per_worker {threads} must be at least 1, or null to choose")
-    kind = cast(Literal["local", "inline"], _one_of("cluster.kind", config.kind, ("local", "inline")))
-    return ClusterSpec(kind=kind, workers=workers, threads_per_worker=threads)
+    kind = cast(Literal["local", "inline", "ray"], _one_of("cluster.kind", config.kind, ("local", "inline", "ray")))
+    if kind == "ray":
+        # Cores of other machines are not ours to share out: a worker takes as many as it has threads.
+        threads = max(threads, 1)
+        _check_address(config.address)
+    elif config.address is not None:
+        raise UserError(f"cluster.address={config.address}: only for a cluster that exists, cluster=ray")
+    return ClusterSpec(
+        kind=kind,
+        workers=workers,
+        threads_per_worker=threads,
+        address=config.address,
+        allow_no_token=config.allow_no_token,
+    )
+
+
+def _check_address(address: str | None) -> None:
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise UserError(f"cluster.address={address}: with cluster=ray write host:port of the cluster's head node")
 
 
 def _trust(batch: Batch, config: DictConfig) -> tuple[str, ...]:
@@ -556,12 +674,10 @@ def _name(key: str, value: object) -> str:
 
 
 def _bytes(key: str, value: int | str) -> int:
-    """A number of bytes, or text with a unit: 500MB (of 1000), 4GiB (of 1024)."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:([KMGT])(i?)B)?", str(value))
-    if match is None or float(match[1]) <= 0:
+    size = bytes_of(value)
+    if size is None:
         raise UserError(f"{key}={value}: no size in bytes; write a number above 0, or for example 500MB or 4GiB")
-    unit = 1 if match[2] is None else (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2]))
-    return int(float(match[1]) * unit)
+    return size
 
 
 def _fits(value: object, default: object) -> bool:

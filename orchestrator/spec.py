@@ -111,6 +111,8 @@ class ModelSpec:
     """The module is a torch.onnx.ExportableModule; until it is built inputs are empty, and dims hold what overrides its own."""
     cases: tuple[CaseSpec, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
+    size: int | None = None
+    """Bytes of the weights, a hint for the order of work."""
     config_path: str = ""
     """The file that declared it, for messages."""
 
@@ -167,6 +169,8 @@ class ClusterSpec:
     """0 until the plan knows how many units there are: `plan.share_cores`."""
     address: str | None = None
     """host:port of the cluster that exists, for `ray`."""
+    allow_no_token: bool = False
+    """Use a cluster on another machine although there is no token that it asks for: whoever reaches it can run code there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,20 +234,41 @@ class RunSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which of the declared cells are wanted now."""
+
+    select: tuple[str, ...] = ()
+    """Patterns on cell identifiers; empty wants all."""
+    skip: tuple[str, ...] = ()
+    """Patterns on cell identifiers."""
+    only: str | None = None
+    """By their outcome in the newest run: failed, not_passed, or a status."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunSpec:
     """Everything the user asked for, resolved and checked."""
 
     settings: RunSettings
     requests: tuple[CellRequest, ...]
+    selection: Selection = Selection()
+    known_issues: tuple[KnownIssue, ...] = ()
+    """Of the fleets; those of a model are in its spec."""
+    plan_only: bool = False
+    """The plan is to be printed, and nothing is to be done."""
+    warnings: tuple[str, ...] = ()
+    """What is odd and no mistake, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """All cells of a run grouped into units, in the order in which they are handed out; kept as plan.json."""
+    """All cells of a run grouped into units, in the order in which they were wished for; kept as plan.json."""
 
     schema_version: int
     settings: RunSettings
     units: tuple[Unit, ...]
+    known_issues: tuple[KnownIssue, ...] = ()
+    """Of the fleets; those of a model are in its units."""
 
     @property
     def cells(self) -> tuple[Cell, ...]:

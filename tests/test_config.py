@@ -298,6 +298,33 @@ def test_workers_are_as_many_as_cores_unless_told(workers: int | None) -> None:
     assert loaded(value("cluster.workers", 3)).settings.cluster == ClusterSpec(kind="local", workers=3, threads_per_worker=0)
 
 
+def test_a_cluster_that_exists_has_an_address_and_a_worker_takes_the_cores_of_its_threads() -> None:
+    files = {"cluster": {"kind": "ray", "workers": 8}}
+    assert loaded(value("cluster.address", "[::1]:6379"), files=files).settings.cluster == ClusterSpec(
+        kind="ray", workers=8, threads_per_worker=1, address="[::1]:6379"
+    )
+    chosen = loaded(
+        value("cluster.address", "head:1"),
+        value("cluster.allow_no_token", True),
+        value("cluster.threads_per_worker", 4),
+        files=files,
+    ).settings.cluster
+    assert (chosen.allow_no_token, chosen.threads_per_worker) == (True, 4)
+
+
+@pytest.mark.parametrize("address", [None, "head", "head:", ":6379", "head:port", "head:0", "head:65536", "ray://head"])
+def test_an_address_is_host_and_port(address: str | None) -> None:
+    assert problems(value("cluster.address", address), files={"cluster": {"kind": "ray"}}) == [
+        f"cluster.address={address}: with cluster=ray write host:port of the cluster's head node"
+    ]
+
+
+def test_an_address_without_a_cluster_that_exists_is_refused() -> None:
+    assert problems(value("cluster.address", "head:6379")) == [
+        "cluster.address=head:6379: only for a cluster that exists, cluster=ray"
+    ]
+
+
 def test_the_record_for_hydra_holds_the_first_cells_config_and_what_was_typed() -> None:
     made = batch(value("opset", 18, 20), overrides=("opset=18,20",))
     load(made)

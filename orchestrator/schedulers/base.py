@@ -46,6 +46,7 @@ class Scheduler(Protocol):
 
 SCHEDULERS = {
     "local": "orchestrator.schedulers.ray",
+    "ray": "orchestrator.schedulers.ray",
     "inline": "orchestrator.schedulers.inline",
 }
 """`cluster.kind` → module, as a name: planning must not import Ray, and `inline` not torch before it runs a unit."""
