@@ -122,6 +122,17 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def roughly(seconds: float) -> str:
+    """Seconds as a person guesses them, no finer than the guess: 40 s, 12 min, 1 h 20 min."""
+    tens, minutes = max(1, math.ceil(seconds / 10)), round(seconds / 60)
+    if tens < 12:
+        return f"{tens}0 s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, fives = divmod(round(seconds / 300), 12)
+    return f"{hours} h {fives * 5:02d} min"
+
+
 def elapsed(report: Report) -> str:
     """How long the run took; empty while it has no end."""
     if report.run.finished is None:

@@ -130,6 +130,22 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.1, "10 s"),
+        (41.0, "50 s"),
+        (110.0, "110 s"),
+        (111.0, "2 min"),
+        (754.0, "13 min"),
+        (3580.0, "1 h 00 min"),
+        (4870.0, "1 h 20 min"),
+    ],
+)
+def test_a_guess_is_said_no_finer_than_it_is(seconds: float, text: str) -> None:
+    assert wording.roughly(seconds) == text
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("plain", "plain"),
