@@ -1,34 +1,45 @@
-"""The run while it runs: each cell's stage on a terminal, one calm line per finished cell elsewhere.
+"""The run while it runs: each cell's stage on a terminal, calm lines elsewhere.
 
-Fed with the events of the units. Keeps no results; what it draws on a terminal is gone at the end, when the table replaces it.
+Fed with the events of the units. What it draws on a terminal is gone at the end, when the table replaces it.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from itertools import islice
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.report import wording
-from orchestrator.report.expected import judge
+from orchestrator.report import marks, wording
+from orchestrator.report.matrix import Matrix
+from orchestrator.report.progress import Progress
 from orchestrator.report.terminal import style
-from orchestrator.result import CellFinished, Event, Stage, StageStarted, Status
+from orchestrator.result import CellFinished, CellResult, Event, Stage, Status
 from orchestrator.spec import Plan
 
-STAGES = tuple(Stage)
 FRAMES_PER_SECOND = 4
 """Enough to see that it moves; each frame takes processor time from the exports."""
-OTHER_LINES = 4
-"""Of the terminal's height: the heading, what is left out, the prompt."""
+FEW_CELLS = 16
+"""So many have a line each on a terminal, if it is high enough."""
+OTHER_LINES = 2
+"""Of the terminal's height: the heading, the prompt."""
+AT_WORK_SHARE = 0.25
+"""Of the terminal's height, below the matrix."""
 STATUS_WIDTH = max(map(len, Status))
+BAR_WIDTH = len(Stage) + 1 + max(map(len, Stage))
+SECONDS_WIDTH = len("59 min 59 s")
+EACH_CELL = 100
+"""Up to so many cells have a line each where there is no terminal."""
+SAY_SECONDS = 30.0
+SAY_SHARE = 0.01
+"""Above that, how far the run is: not before so long, and such a share of all cells, since it was last said."""
 
 
 class View(Protocol):
@@ -41,24 +52,6 @@ class View(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-class Done(NamedTuple):
-    """What is kept of a finished cell."""
-
-    status: Status
-    expected: bool
-    seconds: float
-
-
-class Work(NamedTuple):
-    """What a unit is at."""
-
-    cell: str | None
-    """None: all its cells that are not finished."""
-    stage: Stage
-    since: float
-    """By the view's clock."""
-
-
 def view(plan: Plan, console: Console) -> View:
     """The view that fits the console: one that redraws itself where a person looks on, else plain lines."""
     moving = console.file.isatty() and not console.is_dumb_terminal
@@ -66,48 +59,69 @@ def view(plan: Plan, console: Console) -> View:
 
 
 class PlainView:
-    """A line at the start and one per finished cell."""
+    """A line at the start and one per finished cell; in a large run one per unexpected end, and now and then how far it is."""
 
-    def __init__(self, plan: Plan, console: Console) -> None:
+    def __init__(self, plan: Plan, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._judge = _Judge(plan)
-        self._cells = sum(cell.skip is None for cell in plan.cells)
-        self._units = len(plan.units)
-        self._done = 0
+        self._progress = Progress(plan, clock)
+        self._said_at, self._said_done = 0.0, 0
 
     def on_event(self, event: Event) -> None:
-        """Print a finished cell: how many, what, which, how long, and why if it is bad."""
+        """Print what is worth a line."""
+        progress = self._progress
+        progress.on_event(event)
         if isinstance(event, CellFinished):
-            self._done += 1
-            result, done = event.result, self._judge(event)
-            line = Text.assemble(
-                f"[{self._done:>{len(str(self._cells))}}/{self._cells}] ",
-                (f"{done.status:<{STATUS_WIDTH}}", style(done.status, done.expected)),
-                f"  {wording.visible(result.cell)}",
-                (f"  {wording.duration(done.seconds)}", "dim"),
-                f"  {wording.visible(result.reason)}" if result.reason else "",
-            )
-            self._console.print(line, soft_wrap=True)
+            if progress.total <= EACH_CELL or not progress.done[event.result.cell].expected:
+                self._print(self._cell(event.result))
+            if progress.total > EACH_CELL and self._is_time():
+                self._said_at, self._said_done = progress.elapsed, len(progress.done)
+                self._print(self._so_far())
 
     def __enter__(self) -> Self:
-        self._console.print(Text(f"{_count(self._cells, 'cell')} in {_count(self._units, 'unit')}"), soft_wrap=True)
+        rest = self._progress.rest
+        before = f", about {wording.roughly(rest)} by earlier runs" if rest else ""
+        self._print(Text(f"{_count(self._progress.total, 'cell')} in {_count(self._progress.units, 'unit')}{before}"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Nothing is left to print."""
 
+    def _is_time(self) -> bool:
+        more = len(self._progress.done) - self._said_done
+        return more >= SAY_SHARE * self._progress.total and self._progress.elapsed - self._said_at >= SAY_SECONDS
+
+    def _cell(self, result: CellResult) -> Text:
+        """How many, what, which, how long, and why if it is bad."""
+        done = self._progress.done[result.cell]
+        return Text.assemble(
+            self._number(),
+            (f"{done.status:<{STATUS_WIDTH}}", style(done.status, done.expected)),
+            f"  {wording.visible(result.cell)}",
+            (f"  {wording.duration(done.seconds)}", "dim"),
+            f"  {wording.visible(result.reason)}" if result.reason else "",
+        )
+
+    def _so_far(self) -> Text:
+        counts = [marks.counted(count, *key) for key, count in _worst_first(self._progress)]
+        return Text(f"{self._number()}{_times(self._progress)}: {', '.join(counts)}")
+
+    def _number(self) -> str:
+        total = str(self._progress.total)
+        return f"[{len(self._progress.done):>{len(total)}}/{total}] "
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=True)
+
 
 class LiveView:
-    """Every cell with its stage and how long it has been at it; when there are too many, those that matter."""
+    """Every cell with its stage while they are few, else as a matrix, with what is at work and what failed last."""
 
     def __init__(self, plan: Plan, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._clock = clock
-        self._start = clock()
-        self._judge = _Judge(plan)
-        self._unit_of = {cell.id: unit.id for unit in plan.units for cell in unit.cells if cell.skip is None}
-        self._work: dict[str, Work] = {}
-        self._done: dict[str, Done] = {}
+        self._progress = Progress(plan, clock)
+        self._matrix = Matrix(plan)
+        # Frames are drawn in a thread of their own.
+        self._lock = threading.Lock()
         # Standard output is not redirected: in this process (cluster=inline) it is the cell's log.
         self._live = Live(
             console=console,
@@ -120,11 +134,8 @@ class LiveView:
 
     def on_event(self, event: Event) -> None:
         """Note what a unit reports; the next frame shows it."""
-        match event:
-            case StageStarted(unit=unit, cell=cell, stage=stage):
-                self._work[unit] = Work(cell, stage, self._clock())
-            case CellFinished(result=result):
-                self._done[result.cell] = self._judge(event)
+        with self._lock:
+            self._progress.on_event(event)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -134,68 +145,80 @@ class LiveView:
         self._live.stop()
 
     def render(self) -> Group:
-        """A frame: the heading and as many cells as the terminal has lines for."""
+        """A frame, not higher than the terminal."""
+        with self._lock:
+            few = self._progress.total <= min(FEW_CELLS, self._console.height - OTHER_LINES)
+            below = [self._table()] if few else self._picture()
+            return Group(self._heading(), *below)
+
+    def _heading(self) -> Text:
+        """How far it is, for how long, how much longer, and how the cells ended, the worst first: what is last may be cut."""
+        progress = self._progress
+        counts = [marks.count(count, *key, self._ascii) for key, count in _worst_first(progress)]
+        done = Text(f"{len(progress.done)} of {_count(progress.total, 'cell')}", "bold")
+        return _line(Text("  ").join([done, Text(_times(progress), "dim"), *counts]))
+
+    def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         table.add_column()
         table.add_column(no_wrap=True, overflow="ellipsis")
-        shown = self._shown()
-        for cell in shown:
+        for cell in self._progress.unit_of:
             table.add_row("", *self._row(cell))
-        rest = len(self._unit_of) - len(shown)
-        return Group(self._heading(), table, *([Text(f"  and {rest} more", "dim")] if rest else []))
-
-    def _shown(self) -> list[str]:
-        """The cells on the screen, in plan order: those at work first of all, then the bad, the finished, the waiting."""
-        ranks = {cell: self._rank(cell) for cell in self._unit_of}
-        chosen = sorted(ranks, key=ranks.__getitem__)[: max(1, self._console.height - OTHER_LINES)]
-        return [cell for cell in self._unit_of if cell in set(chosen)]
-
-    def _rank(self, cell: str) -> int:
-        done = self._done.get(cell)
-        if done is None:
-            return 0 if self._work_on(cell) else 3
-        return 2 if done.expected else 1
-
-    def _work_on(self, cell: str) -> Work | None:
-        work = self._work.get(self._unit_of[cell])
-        return work if work and work.cell in (None, cell) else None
-
-    def _heading(self) -> Text:
-        counts = Counter((done.status, done.expected) for done in self._done.values())
-        parts = [Text(f"{count} {status}", style(status, expected)) for (status, expected), count in sorted(counts.items())]
-        took = wording.duration(self._clock() - self._start)
-        return Text("  ").join(
-            [Text(f"{len(self._done)} of {_count(len(self._unit_of), 'cell')}", "bold"), *parts, Text(took, "dim")]
-        )
+        return table
 
     def _row(self, cell: str) -> tuple[Text, Text, Text]:
         name = wording.visible(cell)
-        if done := self._done.get(cell):
+        if done := self._progress.done.get(cell):
             seconds = Text(wording.duration(done.seconds), "dim")
             return Text(name), Text(done.status, style(done.status, done.expected)), seconds
-        if work := self._work_on(cell):
-            return Text(name, "bold"), self._bar(work.stage), Text(wording.duration(self._clock() - work.since))
+        if work := self._progress.work_on(cell):
+            took = wording.duration(self._progress.seconds_at(work))
+            return Text(name, "bold"), marks.bar(work.stage, self._ascii), Text(took)
         return Text(name, "dim"), Text("waiting", "dim"), Text("")
 
-    def _bar(self, stage: Stage) -> Text:
-        """The five stages as marks, the one at work named: `●●◉○○ capture`."""
-        past, now, ahead = "#>." if self._console.options.ascii_only else "●◉○"
-        before = STAGES.index(stage)
-        marks = Text.assemble((past * before, "green"), (now, "cyan"), (ahead * (len(STAGES) - before - 1), "dim"))
-        return Text.assemble(marks, (f" {stage}", "cyan"))
+    def _picture(self) -> list[Text]:
+        """The matrix, in the space that what is below it leaves."""
+        below = [*self._at_work(), *self._last_failure()]
+        height = self._console.height - OTHER_LINES - len(below)
+        return [*map(_line, self._matrix.lines(self._progress, self._console.width, height, self._ascii)), *below]
+
+    def _at_work(self) -> Iterator[Text]:
+        """The units that run, those first that have run longest, in at most a part of the terminal."""
+        running = self._progress.running
+        room = max(1, int(self._console.height * AT_WORK_SHARE))
+        for unit, work in islice(running.items(), room):
+            stage = marks.bar(work.stage, self._ascii)
+            stage.pad_right(BAR_WIDTH - len(stage))
+            seconds = wording.duration(self._progress.seconds_at(work))
+            yield _line(Text.assemble("  ", stage, f"  {seconds:>{SECONDS_WIDTH}}  ", wording.visible(work.cell or unit)))
+        if len(running) > room:
+            yield Text(f"  and {len(running) - room} more at work", "dim")
+
+    def _last_failure(self) -> Iterator[Text]:
+        if failure := self._progress.failure:
+            sign, colour = marks.ended(failure.status, False, self._ascii)
+            said = f"  {wording.visible(failure.cell)}  {wording.visible(failure.reason)}"
+            yield _line(Text.assemble("  ", (f"{sign} {failure.status}", colour), said))
+
+    @property
+    def _ascii(self) -> bool:
+        return self._console.options.ascii_only
 
 
-class _Judge:
-    """Says how a cell ended and whether that was expected, by the known issues of its model."""
+def _times(progress: Progress) -> str:
+    """How long it has run, and how much longer it will if that is known: `3 min 12 s, about 4 min left`."""
+    rest = progress.rest
+    return wording.duration(progress.elapsed) + (f", about {wording.roughly(rest)} left" if rest else "")
 
-    def __init__(self, plan: Plan) -> None:
-        self._issues = {cell.id: unit.model.known_issues for unit in plan.units for cell in unit.cells}
-        self._today = datetime.now(UTC).date().isoformat()
 
-    def __call__(self, event: CellFinished) -> Done:
-        result = event.result
-        expected = judge(result.cell, result.status, self._issues[result.cell], self._today).expected
-        return Done(result.status, expected, result.durations.get("total", 0.0))
+def _worst_first(progress: Progress) -> list[tuple[tuple[Status, bool], int]]:
+    """How many cells ended how: the unexpected, the known, the good."""
+    return sorted(progress.counts.items(), key=lambda item: (item[0][1], item[0][0] in wording.GOOD, item[0][0]))
+
+
+def _line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def _count(number: int, noun: str) -> str:

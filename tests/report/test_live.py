@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pty
+from dataclasses import replace
 
 import pytest
 import rich.text
@@ -32,6 +33,21 @@ def stage(unit: int, cell: str | None, at: Stage) -> StageStarted:
     return StageStarted(unit=PLAN.units[unit].id, cell=cell, stage=at)
 
 
+def fleet(models: int) -> Plan:
+    """Two exporters and three opsets of each model, for two workers; earlier runs took a minute a unit."""
+    names = [f"model{n:02}" for n in range(models)]
+    units = [replace(synthetic.unit(n, e, (18, 20, 23)), estimate=60.0) for n in names for e in ("dynamo", "torchscript")]
+    plan = synthetic.plan(*units)
+    return replace(plan, settings=replace(plan.settings, cluster=replace(plan.settings.cluster, workers=2)))
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_without_a_terminal_each_finished_cell_is_one_line() -> None:
     stream = io.StringIO()
     with view(PLAN, console_on(stream)) as shown:
@@ -41,18 +57,54 @@ def test_without_a_terminal_each_finished_cell_is_one_line() -> None:
         shown.on_event(finished(A20, Status.CHECK_FAILED))
         shown.on_event(finished(B, Status.EXPORT_FAILED, reason="capture:\n[bold]no\x1b[31m " + "x" * 500))
     assert stream.getvalue().splitlines() == [
-        "3 cells in 3 units",
+        "3 cells in 2 units",
         f"[1/3] passed         {A18}  9.9 s",
         f"[2/3] check_failed   {A20}  9.9 s  parity: logits is 8 off at [0, 3]",
         f"[3/3] export_failed  {B}  9.9 s  capture: [bold]no\\x1b[31m {'x' * 500}",
     ]
 
 
-class Clock:
-    now = 0.0
+def plain(plan: Plan, clock: Clock) -> tuple[PlainView, io.StringIO]:
+    stream = io.StringIO()
+    return PlainView(plan, console_on(stream), clock), stream
 
-    def __call__(self) -> float:
-        return self.now
+
+def test_the_first_line_says_how_long_it_took_before() -> None:
+    shown, stream = plain(fleet(14), Clock())
+    with shown:
+        pass
+    assert stream.getvalue() == "84 cells in 28 units, about 14 min by earlier runs\n"
+
+
+def test_of_many_cells_only_unexpected_ends_have_lines_and_now_and_then_how_far_it_is() -> None:
+    clock, known = Clock(), KnownIssue(cells="*opset23*", status=Status.CHECK_FAILED, reason="known")
+    plan = fleet(50)
+    plan = replace(plan, units=tuple(replace(u, model=replace(u.model, known_issues=(known,))) for u in plan.units))
+    shown, stream = plain(plan, clock)
+    for number, unit in enumerate(plan.units[:4]):
+        shown.on_event(StageStarted(unit=unit.id, cell=None, stage=Stage.BUILD))
+        for cell in unit.cells:
+            clock.now += 6.0
+            status = (
+                Status.CHECK_FAILED if cell.opset == 23 else Status.OOM if (number, cell.opset) == (2, 20) else Status.PASSED
+            )
+            shown.on_event(finished(cell.id, status))
+    assert stream.getvalue().splitlines() == [
+        "[  5/300] 30.0 s, about 49 min left: 1 check_failed (known), 4 passed",
+        "[  8/300] oom            model01-dynamo-opset20-float32-cpu  9.9 s  verify: the process tree used more than 8.59 GB",
+        "[ 10/300] 60.0 s, about 48 min left: 1 oom, 3 check_failed (known), 6 passed",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.01, 3), (1.0, 100), (100.0, 100)])
+def test_a_log_of_many_cells_has_at_most_a_hundred_lines_on_how_far_it_is(seconds: float, lines: int) -> None:
+    clock = Clock()
+    unit = synthetic.unit("many", opsets=range(10_000))
+    shown, stream = plain(synthetic.plan(unit), clock)
+    for cell in unit.cells:
+        clock.now += seconds
+        shown.on_event(finished(cell.id))
+    assert stream.getvalue().count("\n") == lines
 
 
 def live(plan: Plan = PLAN, height: int = 40, clock: Clock | None = None) -> tuple[LiveView, Console]:
@@ -87,25 +139,64 @@ def test_finished_cells_show_how_they_ended() -> None:
     shown.on_event(finished(B, Status.EXPORT_FAILED))
     shown.on_event(stage(0, None, Stage.EMIT))
     assert frame(shown, console) == [
-        "2 of 3 cells  1 export_failed  1 passed  0.0 s",
+        "2 of 3 cells  0.0 s  ~ 1 export_failed (known)  ✔ 1 passed",
         f"  {A18}  passed         9.9 s",
         f"  {A20}  ●●●◉○ emit     0.0 s",
         f"  {B}  export_failed  9.9 s",
     ]
 
 
-def test_where_there_is_no_room_for_all_those_at_work_and_the_bad_are_shown() -> None:
-    unit = synthetic.unit("many", opsets=range(100, 130))
-    shown, console = live(synthetic.plan(unit), height=7)
-    ids = [cell.id for cell in unit.cells]
-    for cell in ids[:10]:
-        shown.on_event(finished(cell))
-    shown.on_event(finished(ids[5], Status.CRASHED))
-    shown.on_event(StageStarted(unit=unit.id, cell=ids[20], stage=Stage.EMIT))
+def test_many_cells_are_a_matrix_with_what_is_at_work_and_what_failed_last() -> None:
+    clock = Clock()
+    plan = fleet(14)
+    shown, console = live(plan, height=24, clock=clock)
+    for number, unit in enumerate(plan.units[:4]):
+        clock.now = 60.0 * number
+        shown.on_event(StageStarted(unit=unit.id, cell=None, stage=Stage.BUILD))
+        for cell in unit.cells:
+            clock.now += 20.0
+            shown.on_event(
+                finished(cell.id, Status.CRASHED if cell.id == "model01-dynamo-opset20-float32-cpu" else Status.PASSED)
+            )
+    shown.on_event(StageStarted(unit=plan.units[4].id, cell=None, stage=Stage.CAPTURE))
+    shown.on_event(StageStarted(unit=plan.units[5].id, cell=plan.units[5].cells[0].id, stage=Stage.VERIFY))
+    clock.now += 30.0
     lines = frame(shown, console)
-    assert [line.split()[0] for line in lines[1:-1]] == [ids[0], ids[5], ids[20]]
-    assert lines[-1] == "  and 27 more"
-    assert len(lines) <= 7
+    assert lines[:7] == [
+        "12 of 84 cells  4 min 30 s, about 12 min left  ✘ 1 crashed  ✔ 11 passed",
+        "           dynamo    torchscript",
+        "           18 20 23  18 20 23",
+        "  model00  ✔  ✔  ✔   ✔  ✔  ✔",
+        "  model01  ✔  ✘  ✔   ✔  ✔  ✔",
+        "  model02  c  c  c   v  ·  ·",
+        "  model03  ·  ·  ·   ·  ·  ·",
+    ]
+    assert lines[16:] == [
+        "  model13  ·  ·  ·   ·  ·  ·",
+        "  ●●◉○○ capture         30.0 s  model02-dynamo-float32",
+        "  ●●●●◉ verify          30.0 s  model02-torchscript-opset18-float32-cpu",
+        "  ✘ crashed  model01-dynamo-opset20-float32-cpu  emit: the process was killed by SIGSEGV",
+    ]
+
+
+@pytest.mark.parametrize("height", range(10, 30))
+def test_a_frame_is_never_higher_than_the_terminal(height: int) -> None:
+    plan = fleet(30)
+    shown, console = live(plan, height=height)
+    shown.on_event(finished(plan.cells[100].id, Status.TIMEOUT))
+    for unit in plan.units[:25]:
+        shown.on_event(StageStarted(unit=unit.id, cell=None, stage=Stage.BUILD))
+    lines = frame(shown, console)
+    assert len(lines) < height
+    assert lines[-2] == f"  and {25 - height // 4} more at work"
+    assert lines[-1].startswith("  ✘ timeout  model16-torchscript")
+
+
+def test_few_cells_are_a_matrix_where_their_table_does_not_fit() -> None:
+    shown, console = live(fleet(2), height=14)
+    assert len(frame(shown, console)) == 1 + 12
+    shown, console = live(fleet(2), height=13)
+    assert frame(shown, console)[3:] == ["  model00  ·  ·  ·   ·  ·  ·", "  model01  ·  ·  ·   ·  ·  ·"]
 
 
 def test_a_name_is_neither_markup_nor_wider_than_the_terminal() -> None:
