@@ -16,7 +16,7 @@ PACKAGES = ("orchestrator", "exporters", "hydra_plugins")
 DOORS = {
     "hydra": ("orchestrator/config.py", "orchestrator/__main__.py", "hydra_plugins/"),
     "omegaconf": ("orchestrator/config.py", "orchestrator/__main__.py", "hydra_plugins/"),
-    "ray": ("orchestrator/schedulers/ray.py",),
+    "ray": ("orchestrator/schedulers/",),
     "torch": ("exporters/", "orchestrator/build/", "orchestrator/zoo/", "orchestrator/verify/"),
     "onnxruntime": ("orchestrator/verify/",),
 }

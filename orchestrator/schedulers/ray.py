@@ -1,19 +1,16 @@
-"""Places units on supervisors with Ray, on this machine; Ray isolates nothing, each supervisor has a sandbox for that.
+"""Places units on supervisors with Ray, here or on a cluster; Ray isolates nothing, each supervisor has a sandbox for that.
 
-Ray listens on loopback only, with a token per process, prints nothing, and leaves nothing behind.
+How a Ray is reached is `connection`'s business, what runs on its nodes is in `nodes`.
 """
 
 from __future__ import annotations
 
-import functools
 import os
-import secrets
 import shutil
 import signal
-import sys
-import tempfile
+import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,24 +21,26 @@ import msgspec
 import psutil
 
 from orchestrator.attribution import waiting, without
-from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError
-from orchestrator.forkserver import ForkServer
-from orchestrator.result import CellError, CellFinished, CellResult, Event, Stage, StageStarted, Status
-from orchestrator.sandbox import Sandbox
+from orchestrator.errors import InterruptedRunError
+from orchestrator.result import CellError, CellFinished, CellResult, Event, Finding, Stage, StageStarted, Status
 from orchestrator.schedulers.base import UNIT, Program
+from orchestrator.schedulers.cluster import cluster_places
+from orchestrator.schedulers.connection import own_ray
+from orchestrator.schedulers.nodes import ForkServers, Supervisor, private_folder
+from orchestrator.schedulers.places import Places, Slot, wants_gpu
 from orchestrator.spec import ClusterSpec, UnitTask
 
 ATTEMPTS = 2
-"""For a unit whose supervisor is lost; what a unit does to itself is never tried again."""
+"""For a unit whose supervisor is lost, and for a supervisor to start; what a unit does to itself is never tried again."""
 
 WAIT_SECONDS = 0.2
 """Between two looks at whether a signal came."""
 
-OBJECT_STORE_BYTES = 75 << 20
-"""The least that Ray takes: only events travel through it."""
+PLACE_SECONDS = 120.0
+"""For a supervisor to start while no unit is worked on; then what waits is given up."""
 
-LONGEST_FOLDER = 43
-"""Characters of Ray's temporary folder: its sockets' names come on top, and 107 is what Linux allows."""
+ELSEWHERE_SECONDS = 30.0
+"""For another node than the one that lost a unit to have a supervisor for it, while nothing else happens."""
 
 KILLED_SECONDS = 5.0
 """For killed processes to disappear."""
@@ -49,145 +48,194 @@ KILLED_SECONDS = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The last one comes when a terminal is closed."""
 
-INTERRUPTED = "Interrupted: everything was stopped. What was finished is kept."
+NO_GPU = "no node of the cluster has a GPU"
+NO_PLACE = "no supervisor was left for it and none could be started"
 
-SETTINGS = {
-    # Without it Ray listens on all addresses, whatever node address is given.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "token",
-    # Its monitor would kill a supervisor for what a unit did.
-    "RAY_memory_monitor_refresh_ms": "0",
-    # Its handler for SIGTERM would abort a driver that is told to stop while it starts.
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""Ray's environment, read when it is imported and when it starts its processes; no argument of ray.init does the same."""
+INTERRUPTED = "Interrupted: everything was stopped. What was finished is kept."
 
 
 def run(tasks: Sequence[UnitTask], cluster: ClusterSpec, program: Program = UNIT) -> Generator[Event, None, None]:
-    """Do the units on a Ray of our own; see base.Scheduler.
+    """Do the units on a Ray of our own, or with kind ray on one that exists; see base.Scheduler.
 
-    A unit whose supervisor is lost goes on on another one; if that is lost too, its cells end as infra_error.
+    A unit whose supervisor is lost goes on on another one, of another node where there is one; if that is lost too, its cells
+    end as infra_error. A unit that needs a GPU which no node has is skipped.
     """
     if not tasks:
         return
-    slots = min(cluster.workers, len(tasks))
     with ExitStack() as stack:
-        folder = stack.enter_context(_private_folder())
+        folder = stack.enter_context(private_folder())
         interruption = stack.enter_context(_Interruption(folder))
         stack.enter_context(_no_process_left())
+        make = _own_places(tasks, cluster, program, folder, interruption.check)
+        if cluster.kind == "ray":
+            make = cluster_places(tasks, cluster, program, interruption.check)
+        places = stack.enter_context(make)
+        yield from _Dispatch(tasks, places, interruption).events()
+
+
+@contextmanager
+def _own_places(
+    tasks: Sequence[UnitTask], cluster: ClusterSpec, program: Program, folder: Path, check: Callable[[], None]
+) -> Iterator[Places]:
+    with ExitStack() as stack:
         # Before Ray, so that the two start side by side.
-        servers = _ForkServers(folder, program, cluster.threads_per_worker)
+        servers = ForkServers(folder, program.preload, cluster.threads_per_worker)
         stack.callback(servers.close)
-        interruption.check()
-        stack.enter_context(_ray_started(folder / "ray", slots))
-        interruption.check()
-        yield from _Dispatch(tasks, slots, program, servers, interruption).events()
+        check()
+        slots = min(cluster.workers, len(tasks))
+        stack.enter_context(own_ray(folder / "ray", slots))
+        check()
+        yield _OwnPlaces(slots, servers, program)
 
 
-class Supervisor:
-    """The Ray actor of a slot."""
+class _OwnPlaces:
+    """This machine, with Ray and a fork server of this process."""
 
-    def __init__(self, address: str, scratch: str, function: str) -> None:
-        self._sandbox = Sandbox(address, Path(scratch), function)
+    def __init__(self, slots: int, servers: ForkServers, program: Program) -> None:
+        # Ray is told nothing of GPUs here: whoever needs one finds it.
+        self.slots: Sequence[Slot] = [Slot(node="", name="this machine", gpu=0) for _ in range(slots)]
+        self._servers, self._program = servers, program
 
-    def run(self, task: bytes) -> Iterator[bytes]:
-        """Do a unit, JSON in and JSON out."""
-        for event in self._sandbox.run(msgspec.json.decode(task, type=UnitTask)):
-            yield msgspec.json.encode(event)
+    def new_supervisor(self, _slot: Slot) -> Any:
+        import ray
+
+        actor = ray.remote(Supervisor).options(num_cpus=1, max_restarts=0, max_task_retries=0)
+        return actor.remote(self._servers.address(), str(self._servers.scratch), self._program.function)
+
+    def lost(self, _slot: Slot) -> bool:
+        return False
 
 
 @dataclass(kw_only=True)
 class _Flight:
-    """A unit on a supervisor."""
+    """A unit that waits for a supervisor or has one."""
 
     task: UnitTask
     """Its `done` grows with every cell that is decided."""
     attempt: int = 1
     stage: Stage = Stage.BUILD
+    left: Slot | None = None
+    """Where its supervisor was lost."""
+    node_lost: bool = False
+    """With its whole node."""
 
-    def see(self, event: Event) -> Event:
-        """Follow an event, and say in a result which attempt it is of."""
+    def see(self, event: Event, slot: Slot) -> Event:
+        """Follow an event, and say in a result which attempt it is of, and why it is not the first."""
         match event:
             case StageStarted(stage=stage):
                 self.stage = stage
                 return event
             case CellFinished(result=result):
                 self.task = without(self.task, [result.cell])
-                return CellFinished(result=replace(result, attempts=self.attempt))
+                findings = (*result.findings, *self._findings(slot))
+                return CellFinished(result=replace(result, attempts=self.attempt, findings=findings))
+
+    def _findings(self, slot: Slot) -> Iterator[Finding]:
+        if self.left is not None and self.node_lost:
+            message = f"{self.left.name} was lost before this cell had a verdict; it was given to {slot.name}"
+            yield Finding(kind="node_lost", message=message)
 
 
-class _ForkServers:
-    """The fork server that all supervisors share, and its successor if it is lost."""
+@dataclass(kw_only=True)
+class _Supervisor:
+    """The actor of a slot."""
 
-    def __init__(self, folder: Path, program: Program, threads: int) -> None:
-        self.folder = folder
-        self._program, self._threads = program, threads
-        self._count = 0
-        self._server = self._start()
-
-    def address(self) -> str:
-        """Of a server that runs.
-
-        Raises:
-            EnvironmentRefusedError: the last one ended before it could fork; so would the next.
-        """
-        if not self._server.running:
-            if not self._server.loaded:
-                raise EnvironmentRefusedError(f"What every unit needs cannot be imported: {self._server.last_words}")
-            self._server = self._start()
-        return self._server.address
-
-    def close(self) -> None:
-        self._server.close()
-
-    def _start(self) -> ForkServer:
-        self._count += 1
-        folder = self.folder / f"forkserver{self._count}"
-        folder.mkdir()
-        return ForkServer(folder, self._program.preload, self._threads)
+    slot: Slot
+    actor: Any
+    starts: int = 1
+    """How often in a row one was started here; 0 once one was ready."""
 
 
 class _Dispatch:
-    """Hands units to idle supervisors and passes on what they report."""
+    """Hands units to supervisors that are ready and passes on what they report."""
 
-    def __init__(
-        self,
-        tasks: Sequence[UnitTask],
-        slots: int,
-        program: Program,
-        servers: _ForkServers,
-        interruption: _Interruption,
-    ) -> None:
-        self._queue = deque(_Flight(task=task) for task in tasks)
-        self._program = program
-        self._servers = servers
-        self._scratch = Path(tempfile.mkdtemp(dir=servers.folder, prefix="scratch-"))
+    def __init__(self, tasks: Sequence[UnitTask], places: Places, interruption: _Interruption) -> None:
+        self._places = places
         self._interruption = interruption
-        self._idle = [self._new_supervisor() for _ in range(slots)]
-        self._flying: dict[Any, tuple[Any, _Flight]] = {}
+        self._queues: dict[bool, deque[_Flight]] = {True: deque(), False: deque()}
+        """By whether a GPU is needed."""
+        for task in tasks:
+            self._queues[wants_gpu(task)].append(_Flight(task=task))
+        self._idle: list[_Supervisor] = []
+        self._starting: dict[Any, _Supervisor] = {}
+        """The reference to an answer that a supervisor is ready → the supervisor."""
+        self._flying: dict[Any, tuple[_Supervisor, _Flight]] = {}
         """The stream of a unit's events → its supervisor and the unit."""
+        self._moved = time.monotonic()
 
     def events(self) -> Iterator[Event]:
         import ray
 
-        while self._queue or self._flying:
-            while self._queue and self._idle:
-                self._launch(self._idle.pop(0), self._queue.popleft())
-            ready, _ = ray.wait(list(self._flying), timeout=WAIT_SECONDS)
+        yield from self._without_gpu()
+        for slot in self._places.slots:
+            self._start(slot)
+        while any(self._queues.values()) or self._flying:
+            self._hand_out()
+            if self._stuck:
+                yield from self._give_up()
+                return
+            ready, _ = ray.wait([*self._flying, *self._starting], timeout=WAIT_SECONDS)
             self._interruption.check()
-            for stream in ready:
-                yield from self._next(stream)
+            for reference in ready:
+                self._moved = time.monotonic()
+                if reference in self._starting:
+                    self._started(reference)
+                else:
+                    yield from self._next(reference)
 
-    def _new_supervisor(self) -> Any:
+    def _without_gpu(self) -> Iterator[Event]:
+        """Skip the units that need what no node has."""
+        if any(slot.gpu is not None for slot in self._places.slots):
+            return
+        for flight in self._drain(gpu=True):
+            for cell in waiting(flight.task):
+                yield CellFinished(result=CellResult(cell=cell, status=Status.SKIPPED, reason=NO_GPU))
+
+    def _start(self, slot: Slot, starts: int = 1) -> None:
+        actor = self._places.new_supervisor(slot)
+        if actor is not None:
+            self._ask(_Supervisor(slot=slot, actor=actor, starts=starts))
+
+    def _ask(self, supervisor: _Supervisor) -> None:
+        self._starting[supervisor.actor.check.remote()] = supervisor
+
+    def _started(self, reference: Any) -> None:
         import ray
 
-        actor = ray.remote(Supervisor).options(num_cpus=1, max_restarts=0, max_task_retries=0)
-        return actor.remote(self._servers.address(), str(self._scratch), self._program.function)
+        supervisor = self._starting.pop(reference)
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayError:
+            ray.kill(supervisor.actor)
+            if supervisor.starts < ATTEMPTS and not self._places.lost(supervisor.slot):
+                self._start(supervisor.slot, supervisor.starts + 1)
+        else:
+            supervisor.starts = 0
+            self._idle.append(supervisor)
 
-    def _launch(self, supervisor: Any, flight: _Flight) -> None:
-        stream = supervisor.run.options(num_returns="streaming").remote(msgspec.json.encode(flight.task))
-        self._flying[stream] = supervisor, flight
+    def _hand_out(self) -> None:
+        for supervisor in list(self._idle):
+            flight = self._take(supervisor.slot)
+            if flight is not None:
+                self._idle.remove(supervisor)
+                stream = supervisor.actor.run.options(num_returns="streaming").remote(msgspec.json.encode(flight.task))
+                self._flying[stream] = supervisor, flight
+
+    def _take(self, slot: Slot) -> _Flight | None:
+        """The next unit for a slot: what needs a GPU first, and nothing that was lost on its node if there is another one."""
+        for gpu in (True, False) if slot.gpu is not None else (False,):
+            queue = self._queues[gpu]
+            for flight in queue:
+                if not self._elsewhere(flight, slot, gpu):
+                    queue.remove(flight)
+                    return flight
+        return None
+
+    def _elsewhere(self, flight: _Flight, slot: Slot, gpu: bool) -> bool:
+        if flight.left is None or flight.left.node != slot.node or time.monotonic() - self._moved > ELSEWHERE_SECONDS:
+            return False
+        others = [*self._idle, *self._starting.values(), *(supervisor for supervisor, _ in self._flying.values())]
+        return any(other.slot.node != slot.node and (other.slot.gpu is not None or not gpu) for other in others)
 
     def _next(self, stream: Any) -> Iterator[Event]:
         """The next event of a unit, or what follows from its end."""
@@ -201,20 +249,45 @@ class _Dispatch:
             self._idle.append(supervisor)
         except ray.exceptions.RayError as error:
             del self._flying[stream]
-            ray.kill(supervisor)
-            yield from self._lost(flight, error)
+            ray.kill(supervisor.actor)
+            yield from self._lost(supervisor, flight, error)
         else:
-            yield flight.see(event)
+            yield flight.see(event, supervisor.slot)
 
-    def _lost(self, flight: _Flight, error: Exception) -> Iterator[Event]:
-        supervisor = self._new_supervisor()
+    def _lost(self, supervisor: _Supervisor, flight: _Flight, error: Exception) -> Iterator[Event]:
+        node_lost = self._places.lost(supervisor.slot)
+        if not node_lost:
+            self._start(supervisor.slot)
+        # Whatever took this one may have taken others too.
+        for other in self._idle:
+            self._ask(other)
+        self._idle.clear()
         if flight.attempt < ATTEMPTS:
-            # Not on an idle one: whatever took the first may have taken that too.
-            self._launch(supervisor, _Flight(task=flight.task, attempt=flight.attempt + 1))
+            again = _Flight(task=flight.task, attempt=flight.attempt + 1, left=supervisor.slot, node_lost=node_lost)
+            self._queues[wants_gpu(flight.task)].appendleft(again)
             return
-        self._idle.append(supervisor)
+        # What a supervisor raised, Ray wraps.
+        cause = str(getattr(error, "cause", error)).strip().splitlines()[0]
         for cell in waiting(flight.task):
-            yield flight.see(CellFinished(result=_lost_cell(cell, flight.stage, error)))
+            result = _lost_cell(cell, flight.stage, f"its supervisor was lost {ATTEMPTS} times: {cause}", str(error))
+            yield flight.see(CellFinished(result=result), supervisor.slot)
+
+    @property
+    def _stuck(self) -> bool:
+        """Whether units wait that nobody took, none is worked on, and no supervisor comes for them."""
+        comes = self._starting and time.monotonic() - self._moved < PLACE_SECONDS
+        return not self._flying and not comes
+
+    def _give_up(self) -> Iterator[Event]:
+        for flight in [*self._drain(gpu=True), *self._drain(gpu=False)]:
+            for cell in waiting(flight.task):
+                result = replace(_lost_cell(cell, flight.stage, NO_PLACE, ""), attempts=flight.attempt)
+                yield CellFinished(result=result)
+
+    def _drain(self, *, gpu: bool) -> list[_Flight]:
+        flights = list(self._queues[gpu])
+        self._queues[gpu].clear()
+        return flights
 
 
 class _Interruption:
@@ -258,17 +331,6 @@ class _Interruption:
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A temporary folder of mode 0700 with a short path, gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="export-", ignore_cleanup_errors=True) as name:
-        if len(name) > LONGEST_FOLDER - len("/ray"):
-            raise EnvironmentRefusedError(
-                f"The temporary folder {tempfile.gettempdir()} has too long a path for sockets: set TMPDIR to a shorter one."
-            )
-        yield Path(name)
-
-
-@contextmanager
 def _no_process_left() -> Iterator[None]:
     """Kill at the end what was started meanwhile and is still there."""
     before = psutil.Process().children()
@@ -294,76 +356,10 @@ def _below(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-@contextmanager
-def _ray_started(folder: Path, slots: int) -> Iterator[None]:
-    with _environment():
-        import ray
-
-        try:
-            _init_ray(folder, slots)
-            yield
-        finally:
-            ray.shutdown()
-
-
-def _init_ray(folder: Path, slots: int) -> None:
-    import ray
-
-    try:
-        with _handlers_kept():
-            ray.init(
-                address="local",
-                num_cpus=slots,
-                include_dashboard=False,
-                log_to_driver=False,
-                configure_logging=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=str(folder),
-            )
-    except Exception as error:
-        raise EnvironmentRefusedError(f"Ray does not start: {error}") from error
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """ray.init would make SIGTERM a SystemExit of its own, and does not survive one that comes while it starts."""
-    take = signal.signal
-    signal.signal = lambda number, _: signal.getsignal(number)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        signal.signal = take
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Ray's settings in our environment, from where its processes inherit them; as it was at the end."""
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        del os.environ[name]
-    # Supervisors import this project from where we did.
-    path = os.pathsep.join(filter(None, sys.path))
-    os.environ.update(SETTINGS, RAY_AUTH_TOKEN=_token(), PYTHONPATH=path)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@functools.cache
-def _token() -> str:
-    """One per process, since Ray reads it once; without one Ray writes a file into the home folder."""
-    return secrets.token_hex(32)
-
-
-def _lost_cell(cell: str, stage: Stage, error: Exception) -> CellResult:
-    # What a supervisor raised, Ray wraps.
-    cause = getattr(error, "cause", error)
-    message = f"its supervisor was lost {ATTEMPTS} times: {str(cause).strip().splitlines()[0]}"
+def _lost_cell(cell: str, stage: Stage, message: str, traceback: str) -> CellResult:
     return CellResult(
         cell=cell,
         status=Status.INFRA_ERROR,
         reason=f"{stage}: {message}",
-        error=CellError(stage=stage, kind="supervisor_lost", message=message, traceback=str(error)),
+        error=CellError(stage=stage, kind="supervisor_lost", message=message, traceback=traceback),
     )
