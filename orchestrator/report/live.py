@@ -119,7 +119,8 @@ class LiveView:
     def __init__(self, plan: Plan, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._progress = Progress(plan, clock)
-        self._matrix = Matrix(plan)
+        self._ascii = console.options.ascii_only
+        self._matrix = Matrix(plan, self._ascii)
         # Frames are drawn in a thread of their own.
         self._lock = threading.Lock()
         # Standard output is not redirected: in this process (cluster=inline) it is the cell's log.
@@ -156,18 +157,18 @@ class LiveView:
         progress = self._progress
         counts = [marks.count(count, *key, self._ascii) for key, count in _worst_first(progress)]
         done = Text(f"{len(progress.done)} of {_count(progress.total, 'cell')}", "bold")
-        return _line(Text("  ").join([done, Text(_times(progress), "dim"), *counts]))
+        return self._line(Text("  ").join([done, Text(_times(progress), "dim"), *counts]))
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         table.add_column()
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(no_wrap=True, overflow=marks.overflow(self._ascii))
         for cell in self._progress.unit_of:
             table.add_row("", *self._row(cell))
         return table
 
     def _row(self, cell: str) -> tuple[Text, Text, Text]:
-        name = wording.visible(cell)
+        name = self._shown(cell)
         if done := self._progress.done.get(cell):
             seconds = Text(wording.duration(done.seconds), "dim")
             return Text(name), Text(done.status, style(done.status, done.expected)), seconds
@@ -180,7 +181,7 @@ class LiveView:
         """The matrix, in the space that what is below it leaves."""
         below = [*self._at_work(), *self._last_failure()]
         height = self._console.height - OTHER_LINES - len(below)
-        return [*map(_line, self._matrix.lines(self._progress, self._console.width, height, self._ascii)), *below]
+        return [*self._matrix.lines(self._progress, self._console.width, height), *below]
 
     def _at_work(self) -> Iterator[Text]:
         """The units that run, those first that have run longest, in at most a part of the terminal."""
@@ -190,19 +191,24 @@ class LiveView:
             stage = marks.bar(work.stage, self._ascii)
             stage.pad_right(BAR_WIDTH - len(stage))
             seconds = wording.duration(self._progress.seconds_at(work))
-            yield _line(Text.assemble("  ", stage, f"  {seconds:>{SECONDS_WIDTH}}  ", wording.visible(work.cell or unit)))
+            yield self._line("  ", stage, f"  {seconds:>{SECONDS_WIDTH}}  ", self._shown(work.cell or unit))
         if len(running) > room:
             yield Text(f"  and {len(running) - room} more at work", "dim")
 
     def _last_failure(self) -> Iterator[Text]:
         if failure := self._progress.failure:
             sign, colour = marks.ended(failure.status, False, self._ascii)
-            said = f"  {wording.visible(failure.cell)}  {wording.visible(failure.reason)}"
-            yield _line(Text.assemble("  ", (f"{sign} {failure.status}", colour), said))
+            said = f"  {self._shown(failure.cell)}  {self._shown(failure.reason)}"
+            yield self._line("  ", (f"{sign} {failure.status}", colour), said)
 
-    @property
-    def _ascii(self) -> bool:
-        return self._console.options.ascii_only
+    def _line(self, *parts: Text | str | tuple[str, str]) -> Text:
+        """One line of the terminal, whatever is in it."""
+        line = Text.assemble(*parts)
+        line.no_wrap, line.overflow = True, marks.overflow(self._ascii)
+        return line
+
+    def _shown(self, text: str) -> str:
+        return marks.shown(text, self._ascii)
 
 
 def _times(progress: Progress) -> str:
@@ -214,11 +220,6 @@ def _times(progress: Progress) -> str:
 def _worst_first(progress: Progress) -> list[tuple[tuple[Status, bool], int]]:
     """How many cells ended how: the unexpected, the known, the good."""
     return sorted(progress.counts.items(), key=lambda item: (item[0][1], item[0][0] in wording.GOOD, item[0][0]))
-
-
-def _line(text: Text) -> Text:
-    text.no_wrap, text.overflow = True, "ellipsis"
-    return text
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rich.text import Text
 
+from orchestrator.report import wording
 from orchestrator.report.terminal import style
-from orchestrator.report.wording import GOOD
 from orchestrator.result import Stage, Status
 
 STAGES = tuple(Stage)
@@ -37,6 +39,17 @@ def bar(stage: Stage, ascii_only: bool) -> Text:
     return Text.assemble((past, "green"), (now, "cyan"), (ahead, "dim"), (f" {stage}", "cyan"))
 
 
+def shown(text: str, ascii_only: bool) -> str:
+    """Text from elsewhere, as wide as it will be on the terminal."""
+    visible = wording.visible(text)
+    return visible.encode("ascii", "backslashreplace").decode() if ascii_only else visible
+
+
+def overflow(ascii_only: bool) -> Literal["crop", "ellipsis"]:
+    """What happens to text that is too long: rich's `…` is no ASCII."""
+    return "crop" if ascii_only else "ellipsis"
+
+
 def count(number: int, status: Status, expected: bool, ascii_only: bool) -> Text:
     """How many cells ended so: `~ 2 export_failed (known)`."""
     sign, colour = ended(status, expected, ascii_only)
@@ -45,7 +58,7 @@ def count(number: int, status: Status, expected: bool, ascii_only: bool) -> Text
 
 def counted(number: int, status: Status, expected: bool) -> str:
     """The same without a sign: `2 export_failed (known)`."""
-    return f"{number} {status}" + (" (known)" if expected and status not in GOOD else "")
+    return f"{number} {status}" + (" (known)" if expected and status not in wording.GOOD else "")
 
 
 def _plain(signs: str, ascii_only: bool) -> str:

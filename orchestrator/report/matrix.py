@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from orchestrator.report import marks, wording
+from orchestrator.report import marks
 from orchestrator.report.progress import Progress
 from orchestrator.result import Status
 from orchestrator.spec import Cell, Plan
@@ -32,8 +32,10 @@ class Column(NamedTuple):
 class Matrix:
     """Where each cell of a plan is drawn. What became of the cells is asked for with every picture."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._rows = _rows(plan)
+    def __init__(self, plan: Plan, ascii_only: bool) -> None:
+        self._ascii = ascii_only
+        self._overflow = marks.overflow(ascii_only)
+        self._rows = _rows(plan, ascii_only)
         self._columns = _columns(plan)
         self._row_of = {cell.id: row for row, cells in self._rows.items() for cell in cells.values()}
         self._unit_rows = {unit.id: list(dict.fromkeys(self._row_of[cell.id] for cell in unit.cells)) for unit in plan.units}
@@ -41,7 +43,7 @@ class Matrix:
         self._noun = "model" if len(self._rows) == len({unit.model.name for unit in plan.units}) else "row"
         self._label_width = max(map(cell_len, self._rows))
 
-    def lines(self, progress: Progress, width: int, height: int, ascii_only: bool) -> list[Text]:
+    def lines(self, progress: Progress, width: int, height: int) -> list[Text]:
         """The picture, in the width and height asked for but with one row at least; its last line says what does not fit.
 
         Rows at work are preferred, then those with an unexpected failure, then those where a cell ended last.
@@ -51,7 +53,7 @@ class Matrix:
         room = height - HEADER_LINES
         cut = len(self._rows) > room or len(columns) < len(self._columns)
         rows = self._chosen(progress, max(1, room - cut))
-        pictures = [self._row(row, columns, label, progress, ascii_only) for row in rows]
+        pictures = [self._row(row, columns, label, progress) for row in rows]
         left_out = self._left_out(len(self._rows) - len(rows), len(self._columns) - len(columns), width)
         return [*_header(columns, label, width), *pictures, *left_out]
 
@@ -71,15 +73,15 @@ class Matrix:
         ended = (self._row_of[cell] for cell in chain(progress.unexpected, reversed(progress.done)))
         return chain(at_work, ended, self._rows)
 
-    def _row(self, row: str, columns: list[Column], label_width: int, progress: Progress, ascii_only: bool) -> Text:
+    def _row(self, row: str, columns: list[Column], label_width: int, progress: Progress) -> Text:
         label = Text(row)
-        label.truncate(label_width, overflow="ellipsis", pad=True)
+        label.truncate(label_width, overflow=self._overflow, pad=True)
         # Neighbours of one style are one piece: what a frame costs is its pieces.
         pieces: list[tuple[str, str]] = []
         end = 0
         for column in columns:
             if cell := self._rows[row].get((column.exporter, column.opset)):
-                sign, style = _sign(cell, progress, ascii_only)
+                sign, style = _sign(cell, progress, self._ascii)
                 before = pieces.pop()[0] if pieces and pieces[-1][1] == style else ""
                 pieces.append((f"{before}{' ' * (column.left - end)}{sign}", style))
                 end = column.left + 1
@@ -89,7 +91,7 @@ class Matrix:
         """The line on so many rows and columns, if any."""
         said = ", ".join([_more(rows, self._noun)] * bool(rows) + [_more(columns, "column")] * bool(columns))
         line = Text(f"{' ' * INDENT}and {said}", "dim")
-        line.truncate(width, overflow="ellipsis")
+        line.truncate(width, overflow=self._overflow)
         return [line] if said else []
 
 
@@ -102,7 +104,7 @@ def _sign(cell: Cell, progress: Progress, ascii_only: bool) -> tuple[str, str]:
     return marks.working(work.stage) if work else marks.waiting(ascii_only)
 
 
-def _rows(plan: Plan) -> dict[str, dict[tuple[str, int], Cell]]:
+def _rows(plan: Plan, ascii_only: bool) -> dict[str, dict[tuple[str, int], Cell]]:
     """By label, the cells of a row by exporter and opset."""
     dtypes = len({unit.dtype for unit in plan.units}) > 1
     targets = len({cell.target.name for cell in plan.cells}) > 1
@@ -112,7 +114,7 @@ def _rows(plan: Plan) -> dict[str, dict[tuple[str, int], Cell]]:
         for cell in unit.cells:
             varied = [unit.dtype] * dtypes + [cell.target.name] * targets
             varied += [f"{key}={value}" for key, value in cell.swept] * swept
-            label = wording.visible(" ".join([unit.model.name, *varied]))
+            label = marks.shown(" ".join([unit.model.name, *varied]), ascii_only)
             rows.setdefault(label, {})[unit.exporter.name, cell.opset] = cell
     return rows
 

@@ -40,3 +40,9 @@ def test_counts_say_what_is_known() -> None:
     assert marks.count(3, Status.PASSED, True, False).plain == "✔ 3 passed"
     assert marks.count(2, Status.OOM, True, False).plain == "~ 2 oom (known)"
     assert marks.counted(1, Status.OOM, False) == "1 oom"
+
+
+def test_text_from_elsewhere_is_as_wide_as_it_will_be() -> None:
+    assert marks.shown("é\x1b[2J", False) == "é\\x1b[2J"
+    assert marks.shown("é\x1b[2J", True) == "\\xe9\\x1b[2J"
+    assert (marks.overflow(True), marks.overflow(False)) == ("crop", "ellipsis")

@@ -16,7 +16,7 @@ def units(*models: str, opsets: Iterable[int] = (18, 20, 23)) -> list[Unit]:
 
 
 def drawn(plan: Plan, progress: Progress, width: int = 80, height: int = 20, ascii_only: bool = False) -> list[str]:
-    lines = Matrix(plan).lines(progress, width, height, ascii_only)
+    lines = Matrix(plan, ascii_only).lines(progress, width, height)
     assert len(lines) <= height
     assert all(line.cell_len <= width for line in lines)
     return [line.plain.rstrip() for line in lines]
@@ -59,7 +59,7 @@ def test_unexpected_ends_are_red_and_known_ones_yellow() -> None:
     progress = follow(plan)
     end(progress, "early_exit-dynamo-opset18-float32-cpu", Status.CRASHED)
     end(progress, "early_exit-torchscript-opset18-float32-cpu", Status.EXPORT_FAILED)
-    row = Matrix(plan).lines(progress, 80, 20, False)[2]
+    row = Matrix(plan, False).lines(progress, 80, 20)[2]
     styles = {row.plain[span.end - 1]: span.style for span in row.spans}
     assert styles == {"✘": "bold red", "~": "yellow", "·": "dim"}
 
@@ -124,3 +124,8 @@ def test_a_name_takes_at_most_half_the_width_and_no_control_of_the_terminal() ->
     label = drawn(plan, follow(plan), width=40)[2]
     assert label.startswith("  x\\x1b[2J漢漢漢漢漢")
     assert label.endswith("…  ·  ·  ·   ·  ·")
+
+
+def test_what_no_ascii_can_say_is_escaped_and_cut_without_a_sign() -> None:
+    plan = synthetic.plan(*units("漢" * 50))
+    assert drawn(plan, follow(plan), width=40, ascii_only=True)[2] == "  \\u6f22\\u6f22\\u6f22\\u  .  .  .   .  ."
