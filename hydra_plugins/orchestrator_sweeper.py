@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,10 +19,11 @@ from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from orchestrator.config import AXES, RUN_KEYS, Assignment, Batch, Composition, explain
+from orchestrator.config import AXES, RUN_KEYS, Assignment, Batch, Composition, ModelConfig, explain
 from orchestrator.errors import UserError
+from orchestrator.fleet import Fleet, read_fleet
 from orchestrator.names import suggestion
 
 # No dataclasses in this module: Hydra runs plugins before they are in sys.modules, where dataclasses would look.
@@ -32,6 +33,10 @@ ConfigStore.instance().store(
     node={"_target_": "hydra_plugins.orchestrator_sweeper.OrchestratorSweeper"},
     provider="orchestrator",
 )
+
+
+ENOUGH_TO_GRAFT = 5
+"""Combinations from which on it is quicker to compose options than combinations."""
 
 
 class OrchestratorSweeper(Sweeper):
@@ -63,6 +68,21 @@ class _Choice(NamedTuple):
         return self.swept and self.group not in AXES
 
 
+class _Wish(NamedTuple):
+    """Groups to choose from and values to give, for one part of a batch."""
+
+    choices: tuple[_Choice, ...]
+    deletions: tuple[str, ...]
+    assignments: tuple[Assignment, ...]
+    """Those of the command line are not among them where a fleet wishes."""
+    fleet: Fleet | None = None
+
+    @property
+    def options(self) -> dict[str, tuple[str, ...]]:
+        """Of each group that is chosen."""
+        return {choice.group: choice.options for choice in self.choices}
+
+
 class Composer:
     """Composes what a user asked for."""
 
@@ -86,17 +106,17 @@ class Composer:
         self._check_primary()
         self._check_shadows()
         overrides = self._parsed(typed)
-        choices = [choice for o in overrides if self._is_group(o) and (choice := self._choice(o)) is not None]
-        deletions = [o.input_line or "" for o in overrides if o.is_delete()]
-        assignments = [self._assignment(o) for o in overrides if not o.is_delete() and not self._is_group(o)]
+        wish = self._wish(overrides)
         self._check_model_or_fleet(overrides)
         self._raise_problems()
-        compositions = [*self._compositions(choices, deletions)]
+        wishes = [*self._wishes_of_fleets(overrides, wish)] if "fleet" in wish.options else [wish]
+        self._raise_problems()
+        compositions = [composition for wish in wishes for composition in self._compositions(wish)]
         self._raise_problems()
         return Batch(
             overrides=tuple(typed),
             compositions=compositions,
-            assignments=assignments,
+            assignments=wish.assignments,
             runs=self.primary.hydra.sweep.dir,
             trusted=self._trusted(),
             exporters=self._options("exporter"),
@@ -134,24 +154,81 @@ class Composer:
             if source.schema == "file":
                 yield source.provider, Path(source.path).absolute()
 
-    # From overrides to choices and assignments
+    # From overrides to wishes
+
+    def _wish(self, overrides: Sequence[Override], fleet: Fleet | None = None) -> _Wish:
+        """What overrides ask for, with their mistakes added to the problems."""
+        return _Wish(
+            choices=tuple(c for o in overrides if self._is_group(o) and (c := self._choice(o)) is not None),
+            deletions=tuple(o.input_line or "" for o in overrides if o.is_delete()),
+            assignments=tuple(self._assignment(o) for o in overrides if not o.is_delete() and not self._is_group(o)),
+            fleet=fleet,
+        )
+
+    def _wishes_of_fleets(self, overrides: Sequence[Override], typed: _Wish) -> Iterator[_Wish]:
+        """A wish for each set of models of a fleet that are asked for in the same way."""
+        given = {override.key_or_group for override in overrides}
+        chosen = tuple(choice for choice in typed.choices if choice.group != "fleet")
+        for name in typed.options["fleet"]:
+            fleet = self._fleet(name)
+            alike: dict[tuple[str, ...], list[str]] = {}
+            for model in fleet.models if fleet else ():
+                alike.setdefault(fleet.of(model) if fleet else (), []).append(model)
+            for texts, models in alike.items():
+                declared = self._declared(texts, fleet)
+                wish = self._wish([o for o in declared if o.key_or_group not in given], fleet)
+                model_choice = _Choice("model", tuple(models), swept=True)
+                yield wish._replace(
+                    choices=(model_choice, *wish.choices, *chosen), deletions=(*wish.deletions, *typed.deletions)
+                )
+
+    def _fleet(self, name: str) -> Fleet | None:
+        """What a fleet's file declares, or None with its mistakes added to the problems."""
+        file = self._file(f"fleet/{name}")
+        try:
+            config = self._loader.load_sweep_config(self.primary, [f"{self._prefix('fleet')}fleet={name}"])
+            raw = OmegaConf.to_container(config.fleet, resolve=True)
+            return read_fleet(name, cast(dict[str, Any], raw), file, self._options("model"))
+        except UserError as error:
+            self._problems += error.problems
+        except Exception as error:  # whatever Hydra raises while it reads what the user wrote
+            self._problems.append(explain(error, self._where(error, str(file))))
+        return None
+
+    def _declared(self, texts: Sequence[str], fleet: Fleet | None) -> list[Override]:
+        """The overrides of a fleet for a model; of two for one key the later one."""
+        found: dict[str, Override] = {}
+        for text in texts:
+            override = self._override(text)
+            key = override.key_or_group if override else ""
+            if fleet and key.partition(".")[0] in (*RUN_KEYS, "model", "fleet"):
+                self._problems.append(f"{fleet.file}: overrides: {text}: {key} is not for one model of a fleet to say")
+            elif override:
+                found[key] = override
+        return [*found.values()]
 
     def _parsed(self, typed: Sequence[str]) -> list[Override]:
         """The overrides that could be parsed, each key once."""
-        parser = OverridesParser.create(config_loader=self._loader)
         found: dict[str, Override] = {}
         for text in typed:
-            try:
-                (override,) = parser.parse_overrides([text])
-            except HydraException as error:
-                self._problems.append(f"{text}: cannot be read as key=value{_reason(error)}")
-                continue
-            if override.key_or_group in found:
+            override = self._override(text)
+            if override and override.key_or_group in found:
                 self._problems.append(f"{text}: {override.key_or_group} is given twice")
-            if override.is_sweep_override() and not override.is_discrete_sweep():
-                self._problems.append(f"{text}: an interval has no values to sweep over; use range, choice or a list")
-            found[override.key_or_group] = override
-        return [o for o in found.values() if not o.is_sweep_override() or o.is_discrete_sweep()]
+            if override:
+                found[override.key_or_group] = override
+        return [*found.values()]
+
+    def _override(self, text: str) -> Override | None:
+        """An override that can be used, or None with its mistake added to the problems."""
+        try:
+            (override,) = OverridesParser.create(config_loader=self._loader).parse_overrides([text])
+        except HydraException as error:
+            self._problems.append(f"{text}: cannot be read as key=value{_reason(error)}")
+            return None
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            self._problems.append(f"{text}: an interval has no values to sweep over; use range, choice or a list")
+            return None
+        return override
 
     def _is_group(self, override: Override) -> bool:
         chosen_by_name = not override.is_delete() and not isinstance(override.value(), dict)
@@ -174,7 +251,7 @@ class Composer:
         """The choice, or None with its mistakes added to the problems."""
         group, typed = override.key_or_group, str(override.input_line)
         expected = self._prefix(group)
-        options = tuple(map(str, self._values(override)))
+        options = tuple(dict.fromkeys(map(str, self._values(override))))
         count = len(self._problems)
         if override.package is not None or override.get_key_element() != f"{expected}{group}":
             self._problems.append(f"{typed}: write {expected}{group}={override.get_value_string()}")
@@ -211,17 +288,76 @@ class Composer:
 
     # Composing
 
-    def _compositions(self, choices: Sequence[_Choice], deletions: Sequence[str]) -> Iterator[Composition]:
-        for options in itertools.product(*(choice.options for choice in choices)):
-            chosen = dict(zip((choice.group for choice in choices), options, strict=True))
-            selectors = [f"{self._prefix(group)}{group}={option}" for group, option in chosen.items()]
-            try:
-                config = self._loader.load_sweep_config(self.primary, [*selectors, *deletions])
-            except Exception as error:  # whatever Hydra raises while it reads what the user wrote
-                self._problems.append(explain(error, self._where(error, " ".join(selectors))))
-                continue
-            swept = tuple((c.group, chosen[c.group]) for c in choices if c.names_cells)
-            yield Composition(config=config, model_file=self._file(f"model/{chosen['model']}"), swept=swept)
+    def _compositions(self, wish: _Wish) -> Iterator[Composition]:
+        """Every combination of options: each composed, or each option once where they do not depend on each other."""
+        combinations = [dict(zip(wish.options, options, strict=True)) for options in itertools.product(*wish.options.values())]
+        grafted = self._grafted(wish, combinations)
+        for chosen in combinations:
+            config = grafted(chosen) if grafted else self._composed(chosen, wish.deletions)
+            if config is not None:
+                yield Composition(
+                    config=config,
+                    model_file=self._file(f"model/{chosen['model']}"),
+                    swept=tuple((c.group, chosen[c.group]) for c in wish.choices if c.names_cells),
+                    assignments=wish.assignments if wish.fleet else (),
+                    fleet=wish.fleet,
+                )
+
+    def _composed(self, chosen: Mapping[str, str], deletions: Sequence[str]) -> DictConfig | None:
+        """What Hydra makes of a choice, or None with its mistakes added to the problems."""
+        selectors = [f"{self._prefix(group)}{group}={option}" for group, option in chosen.items()]
+        try:
+            return self._loader.load_sweep_config(self.primary, [*selectors, *deletions])
+        except Exception as error:  # whatever Hydra raises while it reads what the user wrote
+            self._problems.append(explain(error, self._where(error, " ".join(selectors))))
+            return None
+
+    def _grafted(
+        self, wish: _Wish, combinations: Sequence[Mapping[str, str]]
+    ) -> Callable[[Mapping[str, str]], DictConfig] | None:
+        """Makes a combination from the parts of others; None where an option may depend on another, or nothing is saved.
+
+        Composing takes Hydra 40 ms: a fleet of 200 models with two exporters would take 16 s.
+        """
+        first, last = combinations[0], combinations[-1]
+        alone = [(group, option) for group, options in wish.options.items() for option in options[1:]]
+        if len(combinations) < ENOUGH_TO_GRAFT or (base := self._composed(first, wish.deletions)) is None:
+            return None
+        parts: dict[tuple[str, str], Any] = {}
+        for group, option in alone:
+            part = self._model_alone(option) if group == "model" and not wish.deletions else None
+            part = part or self._composed_alone(group, {**first, group: option}, base, wish.deletions)
+            if part is None:
+                return None
+            parts[group, option] = part
+        if any("${" in repr(OmegaConf.to_container(config)) for config in (_without_hydra(base), *parts.values())):
+            return None
+
+        def graft(chosen: Mapping[str, str]) -> DictConfig:
+            return _with(base, {group: parts[item] for item in chosen.items() if item in parts for group in item[:1]})
+
+        whole = self._composed(last, wish.deletions)
+        return graft if whole is not None and _without_hydra(whole) == graft(last) else None
+
+    def _composed_alone(
+        self, group: str, chosen: Mapping[str, str], base: DictConfig, deletions: Sequence[str]
+    ) -> DictConfig | None:
+        """The node of a group with another option than the base has; None if more than the node is another then."""
+        config = self._composed(chosen, deletions)
+        if config is None or not isinstance(node := config._get_node(group), DictConfig):
+            return None
+        return node if _without_hydra(config, group) == _without_hydra(base, group) else None
+
+    def _model_alone(self, option: str) -> DictConfig | None:
+        """The node of a model whose file stands for itself; None if Hydra has to read it, or to say what is wrong with it."""
+        file = self._file(f"model/{option}")
+        try:
+            text = file.read_text(encoding="utf-8")
+            if re.search(r"^(defaults|\s*#\s*@package|.*\$\{)", text, re.MULTILINE):
+                return None
+            return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(ModelConfig), OmegaConf.load(file)))
+        except Exception:  # whatever is wrong, Hydra tells it
+            return None
 
     def _prefix(self, group: str) -> str:
         """A group that the defaults list does not hold is added to it."""
@@ -240,6 +376,20 @@ class Composer:
         """What the primary config's own file says under trust."""
         node = OmegaConf.select(OmegaConf.load(self._file(self._primary_name)), "trust")
         return [] if node is None else cast(list[str], OmegaConf.to_container(node, resolve=False))
+
+
+def _without_hydra(config: DictConfig, *groups: str) -> DictConfig:
+    """A copy without Hydra's own node, and without some others."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", *groups)])
+
+
+def _with(base: DictConfig, replaced: Mapping[str, DictConfig]) -> DictConfig:
+    """A copy with other nodes in the place of some."""
+    config = _without_hydra(base, *replaced)
+    with open_dict(config):
+        for group, node in replaced.items():
+            config[group] = node
+    return config
 
 
 def _reason(error: HydraException) -> str:

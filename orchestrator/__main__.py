@@ -74,7 +74,9 @@ def _do(typed: Sequence[str]) -> int:
     order = _read(arguments)
     from orchestrator.commands.run import run
 
-    return run(order.spec, order.configs)
+    if arguments.json and not order.spec.plan_only:
+        raise UserError("--json: prints the plan, with plan=true; what a run found is in the report.json of its folder")
+    return run(order.spec, order.configs, as_json=arguments.json)
 
 
 def _verb(word: str) -> str | None:
@@ -90,6 +92,7 @@ def _parse(typed: Sequence[str]) -> argparse.Namespace:
 
     parser = get_args_parser()
     parser.prog = "python -m orchestrator"
+    parser.add_argument("--json", action="store_true", help="with plan=true: print the plan for a script")
     return parser.parse_intermixed_args(typed)
 
 

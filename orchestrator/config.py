@@ -312,6 +312,7 @@ def load(batch: Batch) -> RunSpec:
     Raises:
         UserError: All mistakes that were found in the configuration, one line each.
     """
+    _check_run_keys(batch.assignments)
     problems: list[str] = []
     requests: list[CellRequest] = []
     excluded: set[tuple[str, str]] = set()
@@ -609,12 +610,6 @@ _READERS: dict[str, Callable[[_Cells, tuple[int, ...]], object]] = {
 
 
 def _settings(batch: Batch) -> RunSettings:
-    for assignment in batch.assignments:
-        if assignment.swept and assignment.head in LISTS and not isinstance(assignment.values[0], list):
-            listed = ",".join(map(str, assignment.values))
-            raise UserError(f"{assignment.typed}: is a sweep; a list is written '{assignment.key}=[{listed}]', in quotes")
-        if assignment.swept and assignment.head in RUN_KEYS:
-            raise UserError(f"{assignment.typed}: {assignment.head} holds for the run as a whole and cannot be swept")
     config = batch.compositions[0].config
     runs = Path(batch.runs).absolute()
     return RunSettings(
@@ -625,6 +620,21 @@ def _settings(batch: Batch) -> RunSettings:
         require_targets=config.require_targets,
         overrides=batch.overrides,
     )
+
+
+def _check_run_keys(assignments: Sequence[Assignment]) -> None:
+    """What holds for the run as a whole has one value, and a list is written as one."""
+    problems = []
+    for assignment in assignments:
+        value = assignment.values[0]
+        if assignment.key in LISTS and not isinstance(value, list):
+            listed = ",".join(map(str, assignment.values))
+            what = "is a sweep" if assignment.swept else "is no list"
+            problems.append(f"{assignment.typed}: {what}; a list is written '{assignment.key}=[{listed}]', in quotes")
+        elif assignment.swept and assignment.head in RUN_KEYS:
+            problems.append(f"{assignment.typed}: {assignment.head} holds for the run as a whole and cannot be swept")
+    if problems:
+        raise UserError(*problems)
 
 
 def _cluster(config: DictConfig) -> ClusterSpec:

@@ -12,7 +12,7 @@ import importlib.util
 import math
 import re
 import urllib.parse
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -60,6 +60,36 @@ def read_model(raw: Mapping[str, Any], around: Surroundings) -> ModelSpec:
     return _Reader(raw, around).read()
 
 
+def read_known_issues(raw: Sequence[Mapping[str, Any]], wrong: Callable[[str, str], None]) -> Iterator[KnownIssue]:
+    """Reads known issues, of a model or of a fleet.
+
+    Args:
+        raw: Their keys as plain values.
+        wrong: Takes the key and what is wrong with it, for each mistake.
+    """
+    allowed = [status.value for status in Status if status is not Status.PASSED]
+    for i, issue in enumerate(raw):
+        key = f"known_issues[{i}]"
+        for required in ("cells", "status", "reason"):
+            if not issue[required]:
+                wrong(f"{key}.{required}", "is missing")
+        if issue["expires"] is not None and not _is_date(issue["expires"]):
+            wrong(f"{key}.expires", f"'{issue['expires']}' is no date as 2027-01-31")
+        if issue["status"] and issue["status"] not in allowed:
+            wrong(f"{key}.status", f"'{issue['status']}' is none of {', '.join(allowed)}")
+        elif issue["status"]:
+            yield KnownIssue(**{**issue, "status": Status(issue["status"])})
+
+
+def bytes_of(text: int | str) -> int | None:
+    """A number of bytes, or text with a unit: 500MB (of 1000), 4GiB (of 1024); None if it is neither."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:([KMGT])(i?)B)?", str(text))
+    if match is None or float(match[1]) <= 0:
+        return None
+    unit = 1 if match[2] is None else (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2]))
+    return int(float(match[1]) * unit)
+
+
 class _Reader:
     """Reads one declaration and collects what is wrong with it."""
 
@@ -70,10 +100,11 @@ class _Reader:
     def read(self) -> ModelSpec:
         dims = self._dims()
         inputs = self._module_declares() if self._raw["exportable"] else self._inputs(dims)
+        weights = self._weights()
         spec = ModelSpec(
             name=self._name("name", self._raw["name"]),
             build=self._build(),
-            weights=self._weights(),
+            weights=weights,
             mode=cast(Literal["eval", "train"], self._one_of("mode", self._raw["mode"], ("eval", "train"))),
             dims=dims,
             inputs=inputs,
@@ -82,7 +113,8 @@ class _Reader:
             rename=self._rename(),
             exportable=self._raw["exportable"],
             cases=self._cases(inputs),
-            known_issues=tuple(self._known_issues()),
+            known_issues=tuple(read_known_issues(self._raw["known_issues"], self._wrong)),
+            size=self._size(weights),
             config_path=str(self._around.file),
         )
         self._exporter_options()
@@ -169,6 +201,16 @@ class _Reader:
             self._wrong("weights.sha256", _no_digest(expected))
         elif expected is not None and (found := _sha256(path)) != expected.lower():
             self._wrong("weights.sha256", f"'{path}' has {found}, not {expected}")
+
+    def _size(self, weights: WeightsSpec) -> int | None:
+        """Of the weights: as declared, else of their file."""
+        raw = self._raw["size"]
+        if raw is None:
+            path = Path(file) if (file := weights.file) and weights.package is None else None
+            return path.stat().st_size if path and path.is_file() else None
+        if (size := bytes_of(raw)) is None:
+            self._wrong("size", f"'{raw}' is no size in bytes; write a number above 0, or for example 500MB or 4GiB")
+        return size
 
     # dims, inputs, outputs, cases
 
@@ -309,18 +351,6 @@ class _Reader:
         return self._values(key, spec, change.get("range"), change.get("generator"))
 
     # known issues and exporter options
-
-    def _known_issues(self) -> Iterator[KnownIssue]:
-        allowed = [status.value for status in Status if status is not Status.PASSED]
-        for i, raw in enumerate(self._raw["known_issues"]):
-            key = f"known_issues[{i}]"
-            for required in ("cells", "status", "reason"):
-                if not raw[required]:
-                    self._wrong(f"{key}.{required}", "is missing")
-            if raw["expires"] is not None and not _is_date(raw["expires"]):
-                self._wrong(f"{key}.expires", f"'{raw['expires']}' is no date as 2027-01-31")
-            if raw["status"] and self._one_of(f"{key}.status", raw["status"], allowed) in allowed:
-                yield KnownIssue(**{**raw, "status": Status(raw["status"])})
 
     def _exporter_options(self) -> None:
         """Only the names of exporters; their options are known where the exporter's own are read."""

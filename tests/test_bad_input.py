@@ -54,7 +54,7 @@ def refusal(folder: Path, *arguments: str, configs: Path = CONFIGS) -> str:
         ),
         (["+model=tiny", "opset=new"], "opset=new: Value 'new' of type 'str' could not be converted to Integer"),
         (["+model=tiny", "opset=18,99"], "opset=99: out of range; the installed onnx knows 1 to "),
-        (["+model=tiny", "opsett=18"], "opsett=18: unknown key 'opsett'; did you mean opset? There are: "),
+        (["+model=tiny", "opsett=18"], "opsett=18: unknown key 'opsett'; did you mean opset or select? There are: "),
         (["+model=tiny", "exporter.optimise=true"], "exporter.optimise=true: unknown key 'optimise'; did you mean optimize?"),
         (
             ["+model=tiny", "limits.seconds=soon"],

@@ -29,6 +29,7 @@ TINY: dict[str, Any] = {
     "cases": {},
     "known_issues": [],
     "exporter_options": {},
+    "size": None,
 }
 """As the schema hands it over: every key is there."""
 

@@ -28,10 +28,11 @@ class FakeRun(ModuleType):
         super().__init__("orchestrator.commands.run")
         self.spec: RunSpec
         self.configs: Mapping[str, str]
+        self.as_json: bool
         self.answer: Callable[[], int] = lambda: 7
 
-    def run(self, spec: RunSpec, configs: Mapping[str, str]) -> int:
-        self.spec, self.configs = spec, configs
+    def run(self, spec: RunSpec, configs: Mapping[str, str], *, as_json: bool = False) -> int:
+        self.spec, self.configs, self.as_json = spec, configs, as_json
         return self.answer()
 
 
@@ -132,8 +133,25 @@ def test_every_option_of_ours_composes_and_loads(command: Callable[..., int], fa
 
 @pytest.mark.parametrize("name", [option.name for option in OPTIONS if option.parts[0] == "cluster"])
 def test_every_cluster_of_ours_composes_and_loads(command: Callable[..., int], fake: FakeRun, name: str) -> None:
-    assert command("+model=tiny", f"cluster={name}") == 7
+    address = ["cluster.address=127.0.0.1:6379"] if name == "ray" else []
+    assert command("+model=tiny", f"cluster={name}", *address) == 7
     assert fake.spec.settings.cluster.kind == name
+
+
+@pytest.mark.parametrize("name", [option.name for option in OPTIONS if option.parts[0] == "fleet"])
+def test_every_fleet_of_ours_composes_and_loads(command: Callable[..., int], fake: FakeRun, name: str) -> None:
+    assert command(f"+fleet={name}") == 7
+    assert len(fake.spec.requests) >= 8
+    assert fake.spec.warnings == ()
+
+
+def test_the_plan_for_a_script_is_asked_for_with_a_flag(
+    command: Callable[..., int], fake: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("+model=tiny", "plan=true", "--json") == 7
+    assert (fake.spec.plan_only, fake.as_json) == (True, True)
+    assert command("+model=tiny", "--json") == 2
+    assert capsys.readouterr().err.startswith("--json: prints the plan, with plan=true")
 
 
 def test_every_option_of_ours_says_when_to_choose_it() -> None:
@@ -292,7 +310,7 @@ def test_reading_the_command_line_imports_neither_torch_nor_ray() -> None:
     code = """
 import sys, types
 fake = types.ModuleType("orchestrator.commands.run")
-fake.run = lambda spec, configs: print(sorted({"torch", "ray", "onnxruntime"} & {*sys.modules})) or 0
+fake.run = lambda spec, configs, as_json: print(sorted({"torch", "ray", "onnxruntime"} & {*sys.modules})) or 0
 sys.modules[fake.__name__] = fake
 from orchestrator.__main__ import VERBS, main
 sys.exit(main())

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
 import pytest
 
 from orchestrator.errors import EnvironmentRefusedError, UserError
-from orchestrator.plan import plan, share_cores
+from orchestrator.plan import longest_first, plan, share_cores
 from orchestrator.spec import (
     BuildSpec,
     CellRequest,
@@ -150,3 +151,33 @@ def test_cores_are_shared_out_among_the_workers_that_have_work(workers: int, uni
     cluster = ClusterSpec(kind="local", workers=workers, threads_per_worker=given)
     wished = replace(wished, settings=replace(wished.settings, cluster=cluster))
     assert share_cores(wished, 8).settings.cluster.threads_per_worker == threads
+
+
+# By what it takes
+
+
+def test_a_unit_that_takes_more_than_its_share_is_split_where_all_is_known() -> None:
+    wished = [replace(BASE, opset=opset) for opset in (18, 19, 20, 21)] + [replace(BASE, model=model("other"))]
+    spec = RunSpec(
+        settings=replace(settings(), cluster=ClusterSpec(kind="local", workers=2, threads_per_worker=1)), requests=tuple(wished)
+    )
+    units = plan(spec, ONLY_CPU, lambda cells: 10.0 * len(cells)).units
+    assert [(unit.id, [cell.opset for cell in unit.cells], unit.estimate) for unit in units] == [
+        ("tiny-dynamo-float32", [18, 19], 20.0),
+        ("tiny-dynamo-float32-2", [20, 21], 20.0),
+        ("other-dynamo-float32", [20], 10.0),
+    ]
+    assert len(plan(spec, ONLY_CPU, lambda cells: None if len(cells) == 1 else 40.0).units) == 2
+
+
+def test_what_takes_long_is_handed_out_first() -> None:
+    def order(*estimates: float | None, sizes: Mapping[int, int] | None = None) -> list[str]:
+        units = [replace(synthetic.unit(f"m{i}"), estimate=estimate) for i, estimate in enumerate(estimates)]
+        for i, size in (sizes or {}).items():
+            units[i] = replace(units[i], model=replace(units[i].model, size=size))
+        return [unit.model.name for unit in longest_first(synthetic.plan(*units, synthetic.unit("none", skip="no device")))]
+
+    assert order(1.0, 3.0, 2.0) == ["m1", "m2", "m0"]
+    assert order(None, None, None) == ["m0", "m1", "m2"]
+    assert order(1.0, None, 4.0) == ["m2", "m1", "m0"]
+    assert order(None, 5.0, sizes={0: 10**9}) == ["m0", "m1"]

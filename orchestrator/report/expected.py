@@ -1,4 +1,4 @@
-"""Whether a cell ended as expected: its outcome against the known issues of its model."""
+"""Whether a cell ended as expected: its outcome against the known issues of its model and its fleets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.result import Finding, Status
-from orchestrator.spec import KnownIssue
+from orchestrator.spec import KnownIssue, Plan, Unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,13 +25,18 @@ def judge(cell: str, status: Status, issues: Sequence[KnownIssue], today: str) -
     Args:
         cell: Identifier.
         status: What happened.
-        issues: The known issues of the cell's model.
+        issues: The known issues that may name the cell.
         today: ISO date of the run: the clock of whoever reads the report later must not change it.
     """
     named = [issue for issue in issues if fnmatch.fnmatchcase(cell, issue.cells)]
     excused = any(issue.status is status and not _expired(issue, today) for issue in named)
     good = status in (Status.PASSED, Status.SKIPPED, Status.UNVERIFIED)
     return Expectation(expected=good or excused, findings=tuple(_finding(issue, status, today) for issue in named))
+
+
+def issues(plan: Plan, unit: Unit) -> tuple[KnownIssue, ...]:
+    """What may be known of the cells of a unit: its model's issues and those of the fleets."""
+    return (*unit.model.known_issues, *plan.known_issues)
 
 
 def _expired(issue: KnownIssue, today: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from orchestrator.report.expected import judge
+from orchestrator.report.expected import issues, judge
 from orchestrator.report.rest import Rest
 from orchestrator.result import CellFinished, Event, Stage, Status
 from orchestrator.spec import Plan
@@ -58,7 +58,7 @@ class Progress:
         self._clock = clock
         self._start = clock()
         self._rest = Rest(plan)
-        self._issues = {cell.id: unit.model.known_issues for unit in plan.units for cell in unit.cells}
+        self._issues = {cell.id: issues(plan, unit) for unit in plan.units for cell in unit.cells}
         self._today = datetime.now(UTC).date().isoformat()
 
     @property

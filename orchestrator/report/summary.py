@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator import layout
 from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED
-from orchestrator.report.expected import judge
+from orchestrator.report.expected import issues, judge
 from orchestrator.result import (
     SCHEMA_VERSION,
     Artifact,
@@ -125,7 +125,7 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
     run = _run(records)
     results = {record.result.cell: record.result for record in records if isinstance(record, CellFinished)}
     delivered = _delivered(plan, results)
-    cells = tuple(_row(unit, cell, results.get(cell.id), delivered, run) for unit in plan.units for cell in unit.cells)
+    cells = tuple(_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
     counts = {status: sum(cell.status is status for cell in cells) for status in Status}
     return Report(schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells)
 
@@ -184,9 +184,17 @@ def _delivered(plan: Plan, results: Mapping[str, CellResult]) -> dict[str, str |
     return {path: layout.elected(cast) for path, cast in votes.items()}
 
 
-def _row(unit: Unit, cell: Cell, result: CellResult | None, delivered: Mapping[str, str | None], run: RunReport) -> CellReport:
+def _row(
+    plan: Plan,
+    unit: Unit,
+    cell: Cell,
+    results: Mapping[str, CellResult],
+    delivered: Mapping[str, str | None],
+    run: RunReport,
+) -> CellReport:
+    result = results.get(cell.id)
     outcome = result or _absent(cell, run.status)
-    verdict = judge(cell.id, outcome.status, unit.model.known_issues, today=run.started[:10])
+    verdict = judge(cell.id, outcome.status, issues(plan, unit), today=run.started[:10])
     return CellReport(
         id=cell.id,
         model=unit.model.name,

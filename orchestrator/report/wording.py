@@ -46,6 +46,11 @@ def headline(report: Report) -> str:
             return _verdict(report, bad)
 
 
+def count(number: int, noun: str) -> str:
+    """`1 cell`, `84 cells`."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def tally(counts: Mapping[Status, int]) -> list[tuple[Status, int]]:
     """The statuses that occur, with how often, the best first."""
     return [(status, count) for status, count in counts.items() if count]

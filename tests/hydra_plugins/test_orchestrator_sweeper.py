@@ -8,10 +8,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.orchestrator_sweeper import Composer
 from orchestrator import config
+from orchestrator.config import ModelConfig
 from orchestrator.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +111,7 @@ def test_a_deletion_is_hydras_business(composer: Composer) -> None:
     [
         ([], "nothing to export: choose a model, +model=NAME; there are: "),
         (["opset=18"], "nothing to export"),
-        (["+fleet=nightly"], "+fleet: there is no fleet"),
+        (["+fleet=nightli"], "+fleet=nightli: there is no fleet 'nightli'; did you mean nightly?"),
         (["+model=tiny", "+fleet=nightly"], "+model and +fleet: give one of them"),
         (["+model=tny"], "+model=tny: there is no model 'tny'; did you mean tiny?"),
         (["+model=tiny,rch"], "+model=tiny,rch: there is no model 'rch'; did you mean rich?"),
@@ -183,3 +184,106 @@ def test_another_launcher_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "hydra/launcher/other.yaml", "_target_: other")
     found = refused(tmp_path, "+model=tiny", hydra_overrides=("hydra/launcher=other",))
     assert found == ["hydra/launcher=other: the orchestrator places its work itself and takes no launcher"]
+
+
+# Fleets and grafts
+
+
+def test_options_that_do_not_depend_on_each_other_are_put_together_as_hydra_would(composer: Composer) -> None:
+    options = ["+model=tiny,rich", "exporter=dynamo,torchscript", "target=cpu,cuda", "verify=quick,standard"]
+    grafted = composer.batch(options).compositions
+    assert len(grafted) == 16
+    for composition in grafted:
+        config = composition.config
+        names = (config.model.name, config.exporter.name, config.target.name, config.verify.level)
+        chosen = [
+            f"{p}{g}={n}" for p, g, n in zip(("+", "", "", ""), ("model", "exporter", "target", "verify"), names, strict=True)
+        ]
+        (whole,) = composer.batch(chosen).compositions
+        assert config == OmegaConf.masked_copy(whole.config, [key for key in whole.config if key != "hydra"])
+        assert OmegaConf.get_type(config.model) is ModelConfig
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# @package _global_\nverify: {level: quick}\nexporter: {optimize: false}\n",
+        "level: ${oc.env:LEVEL,quick}\nseed: ${opset}\n",
+    ],
+)
+def test_options_that_reach_further_are_composed_by_hydra(tmp_path: Path, text: str) -> None:
+    tiny = (ROOT / "tests" / "configs" / "model" / "tiny.yaml").read_text()
+    for model in "abc":
+        write(tmp_path, f"model/{model}.yaml", tiny)
+    write(tmp_path, "verify/mine.yaml", text)
+    batch = Composer(*hydra_at(tmp_path)).batch(["+model=a,b,c", "verify=quick,mine"])
+    assert [str(c.config.verify.level) for c in batch.compositions] == ["quick"] * 6
+    assert [c.config.verify.seed == c.config.opset for c in batch.compositions] == [False, "opset" in text] * 3
+    assert [c.config.exporter.optimize for c in batch.compositions] == [True, "optimize" not in text] * 3
+
+
+def with_fleet(folder: Path, text: str) -> Composer:
+    tiny = (ROOT / "tests" / "configs" / "model" / "tiny.yaml").read_text()
+    for model in "ab":
+        write(folder, f"model/{model}.yaml", tiny)
+    write(folder, "fleet/mine.yaml", text)
+    return Composer(*hydra_at(folder))
+
+
+FLEET = """
+models: [a, b]
+matrix: {exporter: [dynamo, torchscript], opset: [18, 20]}
+overrides: {b: [opset=23, limits.seconds=5]}
+exclude: ["b-torchscript-*"]
+"""
+
+
+def asked(composer: Composer, *overrides: str) -> list[tuple[str, str, dict[str, tuple[object, ...]]]]:
+    batch = composer.batch(overrides)
+    return [
+        (
+            composition.model_file.stem,
+            composition.config.exporter.name,
+            {assignment.key: assignment.values for assignment in (*composition.assignments, *batch.assignments)},
+        )
+        for composition in batch.compositions
+    ]
+
+
+def test_a_fleet_is_its_models_times_its_matrix_with_what_differs(tmp_path: Path) -> None:
+    mine = with_fleet(tmp_path, FLEET)
+    b = {"opset": (23,), "limits.seconds": (5,)}
+    assert asked(mine, "+fleet=mine") == [
+        ("a", "dynamo", {"opset": (18, 20)}),
+        ("a", "torchscript", {"opset": (18, 20)}),
+        ("b", "dynamo", b),
+        ("b", "torchscript", b),
+    ]
+    assert mine.batch(["+fleet=mine"]).compositions[0].fleet is not None
+
+
+def test_the_command_line_replaces_axes_and_adds_to_all_cells(tmp_path: Path) -> None:
+    found = asked(
+        with_fleet(tmp_path, FLEET), "+fleet=mine", "exporter=dynamo", "opset=19", "dtype=float16", "limits.seconds=7"
+    )
+    everywhere = {"opset": (19,), "dtype": ("float16",), "limits.seconds": (7,)}
+    assert found == [("a", "dynamo", everywhere), ("b", "dynamo", everywhere)]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("modls: [a]", "unknown key 'modls'; did you mean models?"),
+        ("models: [c]", "models: c: there is no model 'c'"),
+        ("{models: [a], overrides: {a: [trust=x]}}", "overrides: trust=x: trust is not for one model of a fleet to say"),
+        ("{models: [a], overrides: {a: [model=b]}}", "overrides: model=b: model is not for one model of a fleet to say"),
+    ],
+)
+def test_a_fleet_that_cannot_be_is_told_with_its_file(tmp_path: Path, text: str, complaint: str) -> None:
+    (problem, *_) = problems(with_fleet(tmp_path, text), "+fleet=mine")
+    assert problem.startswith(f"{tmp_path}/fleet/mine.yaml: {complaint}")
+
+
+def test_an_axis_of_a_fleet_with_an_unknown_option_is_told(tmp_path: Path) -> None:
+    (problem, *_) = problems(with_fleet(tmp_path, "{models: [a], matrix: {exporter: [dynam]}}"), "+fleet=mine")
+    assert problem.startswith("exporter=dynam: there is no exporter 'dynam'; did you mean dynamo")
