@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,19 @@ from omegaconf import OmegaConf
 
 from orchestrator.config import Assignment, Batch, Composition, Config, hydra_files, load, newest_opset
 from orchestrator.errors import UserError
-from orchestrator.spec import CellRequest, ClusterSpec, ExporterSpec, RunSpec, Target, VerifyLevel, VerifySpec
+from orchestrator.fleet import Fleet
+from orchestrator.result import Status
+from orchestrator.spec import (
+    CellRequest,
+    ClusterSpec,
+    ExporterSpec,
+    KnownIssue,
+    RunSpec,
+    Selection,
+    Target,
+    VerifyLevel,
+    VerifySpec,
+)
 
 FILE = Path("/configs/model/tiny.yaml")
 GROUPS: dict[str, Any] = {
@@ -334,3 +347,85 @@ def test_the_record_for_hydra_holds_the_first_cells_config_and_what_was_typed() 
     assert files["config.yaml"].model.name == "tiny"
     assert files["hydra.yaml"].hydra == {"sweep": {"dir": "runs"}, "overrides": {"hydra": ["a"], "task": ["opset=18,20"]}}
     assert files["overrides.yaml"] == ["opset=18,20"]
+
+
+# Fleets and what is wanted of them
+
+
+ISSUE = KnownIssue(cells="tiny-torchscript-*", status=Status.EXPORT_FAILED, reason="masks")
+
+
+def fleet(**changes: Any) -> Fleet:
+    fields: dict[str, Any] = {
+        "name": "mine",
+        "file": Path("/configs/fleet/mine.yaml"),
+        "models": ("tiny",),
+        "matrix": (),
+        "overrides": {},
+        "exclude": (),
+        "known_issues": (),
+    }
+    return Fleet(**{**fields, **changes})
+
+
+def of_fleet(
+    *assignments: Assignment, typed: tuple[Assignment, ...] = (), overrides: tuple[str, ...] = (), **changes: Any
+) -> RunSpec:
+    asked = replace(composition({}), fleet=fleet(**changes), assignments=assignments)
+    return loaded(*typed, compositions=[asked], overrides=overrides)
+
+
+def test_a_fleets_values_hold_for_its_cells_and_the_command_lines_for_all() -> None:
+    spec = of_fleet(value("opset", 18, 20), typed=(value("dtype", "float16"),))
+    assert [(request.opset, request.dtype) for request in spec.requests] == [(18, "float16"), (20, "float16")]
+
+
+def test_cells_that_a_fleet_excludes_are_not_asked_for() -> None:
+    spec = of_fleet(value("opset", 18, 20), exclude=("*-opset18-*",))
+    assert [request.opset for request in spec.requests] == [20]
+    assert spec.warnings == ()
+
+
+def test_a_fleet_that_excludes_all_its_cells_is_refused() -> None:
+    with pytest.raises(UserError, match="exclude: leaves no cell"):
+        of_fleet(exclude=("*",))
+
+
+def test_patterns_of_a_fleet_that_match_nothing_are_odd_unless_the_command_line_narrowed_it() -> None:
+    odd = {"exclude": ("*-opset9-*",), "known_issues": (ISSUE,)}
+    spec = of_fleet(**odd)
+    assert spec.known_issues == (ISSUE,)
+    assert spec.warnings == (
+        "/configs/fleet/mine.yaml: known_issues: 'tiny-torchscript-*' matches no cell",
+        "/configs/fleet/mine.yaml: exclude: '*-opset9-*' matches no cell",
+    )
+    assert of_fleet(typed=(value("opset", 20),), **odd).warnings == ()
+    assert of_fleet(overrides=("+fleet=mine", "exporter=dynamo"), **odd).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "odd"), [("tin-*", True), ("tinytorch*", True), ("tiny-torch*", False), ("*-cpu", False), ("t*", False)]
+)
+def test_a_models_issue_that_can_match_none_of_its_cells_is_odd(pattern: str, odd: bool) -> None:
+    issue = {"cells": pattern, "status": "crashed", "reason": "why"}
+    assert bool(loaded(files={"model": {"known_issues": [issue]}}).warnings) is odd
+
+
+def test_what_is_wanted_is_read() -> None:
+    spec = loaded(value("select", ["*bert*"]), value("skip", ["*-opset18-*"]), value("only", "not_passed"), value("plan", True))
+    assert spec.selection == Selection(select=("*bert*",), skip=("*-opset18-*",), only="not_passed")
+    assert spec.plan_only
+    assert loaded().selection == Selection()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "complaint"),
+    [
+        (value("select", "a", "b"), "select=…: is a sweep; a list is written 'select=[a,b]', in quotes"),
+        (value("skip", "a"), "skip=…: is no list; a list is written 'skip=[a]', in quotes"),
+        (value("only", "fail"), "only=fail: not one of failed, not_passed, passed,"),
+        (value("plan", True, False), "plan=…: plan holds for the run as a whole and cannot be swept"),
+    ],
+)
+def test_what_cannot_be_wanted_is_told(assignment: Assignment, complaint: str) -> None:
+    assert problems(assignment)[0].startswith(complaint)

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from orchestrator import history
 from orchestrator.commands.run import run
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError
 from orchestrator.folder import read_plan
+from orchestrator.history import Cost
 from orchestrator.result import CellFinished, CellResult, Event, Status
 from orchestrator.schedulers import base
-from orchestrator.spec import CellRequest, ClusterSpec, RunSettings, RunSpec, UnitTask
-from orchestrator.store import ledger
+from orchestrator.spec import CellRequest, ClusterSpec, RunSettings, RunSpec, Selection, UnitTask
+from orchestrator.store import disk, ledger
 from orchestrator.store.ledger import RunFinished, RunStatus
 from tests import synthetic
 
@@ -139,3 +142,40 @@ def test_a_run_that_is_ended_keeps_what_was_finished_and_says_how_it_ended(
     report = msgspec.json.decode((only_run(tmp_path) / "report.json").read_bytes())
     assert [cell["status"] for cell in report["cells"]] == ["passed", "skipped"]
     assert not (tmp_path / "runs/latest").exists()
+
+
+def test_a_plan_is_printed_and_nothing_is_started(tmp_path: Path, schedule: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    fake = schedule()
+    assert run(replace(spec(tmp_path, "one", "two"), plan_only=True), CONFIGS) == 0
+    assert "2 cells in 2 units" in capfd.readouterr().out
+    assert (fake.tasks, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_only_what_is_selected_is_done_and_what_is_odd_is_told(
+    tmp_path: Path, schedule: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = schedule(Status.PASSED)
+    wanted = replace(spec(tmp_path, "one", "two"), selection=Selection(select=("two-*",), skip=("three-*",)))
+    assert run(wanted, CONFIGS) == 0
+    assert [task.unit.model.name for task in fake.tasks] == ["two"]
+    assert capsys.readouterr().err == "skip: 'three-*' matches no cell\n"
+
+
+def test_what_failed_is_done_again_and_long_work_first(tmp_path: Path, schedule: Any) -> None:
+    schedule(Status.CRASHED, Status.PASSED, Status.EXPORT_FAILED)
+    assert run(spec(tmp_path, "one", "two", "three"), CONFIGS) == 1
+    fake = schedule(Status.PASSED, Status.PASSED)
+    assert run(replace(spec(tmp_path, "one", "two", "three"), selection=Selection(only="failed")), CONFIGS) == 0
+    assert {task.unit.model.name for task in fake.tasks} == {"one", "three"}
+
+
+def test_a_run_for_which_there_is_no_room_is_refused_before_anything_is_made(
+    tmp_path: Path, schedule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = schedule(Status.PASSED)
+    cost = Cost(shared=1, own=1, files=(synthetic.graph(size=10**9),))
+    monkeypatch.setattr(history, "costs", lambda *_: {"one-dynamo-opset20-float32-cpu": cost})
+    monkeypatch.setattr(disk, "free", lambda _: 10**9)
+    with pytest.raises(EnvironmentRefusedError, match=r"1\.00 GB are free, and the artifacts will take about 2\.00 GB"):
+        run(spec(tmp_path, "one"), CONFIGS)
+    assert (fake.tasks, list(tmp_path.iterdir())) == ([], [])
