@@ -5,6 +5,7 @@ A node that is lost is not waited for: its slots are gone.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from orchestrator.spec import ClusterSpec, UnitTask
 PROOF_SECONDS = 60.0
 """For a node to start a worker and prove itself; measured: 1.5 to 3 s."""
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 """For what takes milliseconds unless the node is lost."""
 
 POLL_SECONDS = 0.2
@@ -111,10 +112,10 @@ class ClusterPlaces:
         return self._supervisors[-1]
 
     def lost(self, slot: Slot) -> bool:
-        """Whether the cluster knows the slot's node as dead."""
+        """Whether the slot's node is known as dead, or does not answer: a cluster takes 15 s to notice that."""
         import ray
 
-        return not any(node["Alive"] and node["NodeID"] == slot.node for node in ray.nodes())
+        return not any(node["Alive"] and node["NodeID"] == slot.node and _answers(node) for node in ray.nodes())
 
     def close(self) -> None:
         """End what we have started, as far as it can be reached."""
@@ -150,6 +151,14 @@ class ClusterPlaces:
             problems += objections(name, answer, ours) if isinstance(answer, Proof) else [f"{name}: {answer}"]
         if problems:
             raise EnvironmentRefusedError("\n".join(["Not every node of the cluster can take part:", *sorted(set(problems))]))
+
+
+def _answers(facts: dict[str, Any]) -> bool:
+    try:
+        with socket.create_connection((facts["NodeManagerAddress"], facts["NodeManagerPort"]), timeout=ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def _in_time(pending: dict[Any, str], check: Callable[[], None]) -> Iterator[tuple[Proof | str, str]]:

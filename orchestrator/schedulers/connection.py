@@ -52,8 +52,6 @@ CONNECTED_SETTINGS = {
     **QUIET,
     # Tries of a second each: somebody listens, so that what is refused now is refused for ever.
     "RAY_NUM_REDIS_GET_RETRIES": "3",
-    # It would repeat each refusal on the terminal.
-    "RAY_BACKEND_LOG_LEVEL": "error",
 }
 """Environment of a driver in a cluster that exists."""
 

@@ -5,10 +5,13 @@ Which node gets what is decided in `cluster` and `ray`.
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,10 @@ from orchestrator.spec import UnitTask
 
 LONGEST_FOLDER = 43
 """Characters of Ray's temporary folder: its sockets' names come on top, and 107 is what Linux allows."""
+
+
+WATCH_SECONDS = 0.5
+"""Between two looks at whether the process that started an actor is there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +164,7 @@ class Supervisor:
     """The Ray actor of a slot."""
 
     def __init__(self, address: str, scratch: str, function: str) -> None:
+        _end_with_parent(lambda: None)
         self._address = address
         self._sandbox = Sandbox(address, Path(scratch), function)
 
@@ -188,6 +196,7 @@ class Keeper:
             self._servers = ForkServers(folder, wanted.preload, threads)
             stack.callback(self._servers.close)
             self._owned = stack.pop_all()
+        _end_with_parent(self.close)
 
     def prove(self, challenge: bytes) -> bytes:
         """Answer a challenge, JSON in and JSON out."""
@@ -204,3 +213,19 @@ class Keeper:
     def close(self) -> None:
         """Leave nothing on the node."""
         self._owned.close()
+
+
+def _end_with_parent(clean: Callable[[], None]) -> None:
+    """End this process when its parent, Ray's daemon on the node, is gone: then the node counts as lost and its work is redone.
+
+    Ray looks for the same, but only for processes that then belong to process 1.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        clean()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

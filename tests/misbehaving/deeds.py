@@ -70,6 +70,12 @@ def wait_for_leave() -> None:
     leave.unlink()
 
 
+def wait_here_for_leave() -> None:
+    """Say on which node of `cluster` that is, and which GPUs there are."""
+    print("node", os.environ["NODE"], "gpus", repr(os.environ.get("CUDA_VISIBLE_DEVICES", "")))
+    wait_for_leave()
+
+
 def sleep() -> None:
     while True:
         time.sleep(1)

@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from orchestrator.errors import EnvironmentRefusedError
-from orchestrator.result import StageStarted
+from orchestrator.result import CellFinished, StageStarted
 from orchestrator.schedulers.base import Program, load
+from orchestrator.schedulers.places import Slot
+from orchestrator.schedulers.ray import _Dispatch, _Interruption
 from orchestrator.spec import ClusterSpec
 from tests.misbehaving import units
 from tests.misbehaving.family import wait_for_the_end_of
@@ -84,6 +86,26 @@ def test_the_second_signal_ends_it_at_once_with_nothing_left(tmp_path: Path) -> 
     assert driver.returncode == 130
     assert "Interrupted" not in output
     wait_for_the_end_of(family)
+
+
+class NoPlaces:
+    """A cluster whose only node was lost before a supervisor could be started there."""
+
+    slots = (Slot(node="1", name="node 1"),)
+
+    def new_supervisor(self, _slot: Slot) -> None:
+        return None
+
+    def lost(self, _slot: Slot) -> bool:
+        return True
+
+
+def test_units_for_which_no_supervisor_can_be_started_do_not_wait_for_ever(tmp_path: Path) -> None:
+    tasks = [units.make_task(tmp_path, "a", "b", name="first"), units.make_task(tmp_path, "c", name="second")]
+    events = list(_Dispatch(tasks, NoPlaces(), _Interruption(tmp_path)).events())
+    results = [event.result for event in events if isinstance(event, CellFinished)]
+    assert [(result.cell, result.status.value) for result in results] == [(cell, "infra_error") for cell in "abc"]
+    assert results[0].reason == "build: no supervisor was left for it and none could be started"
 
 
 def test_no_units_need_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
