@@ -32,6 +32,8 @@ STYLES = {
     Status.INFRA_ERROR: "magenta",
 }
 """All others are red, and yellow where they are expected."""
+MANY = 100
+"""Cells up to which the table has them all."""
 NARROW = ("operators", "size", "opset")
 """Columns that go, in this order, before identifiers are broken over lines."""
 
@@ -87,7 +89,8 @@ def show(report: Report, folder: Path, console: Console) -> None:
     """
     console.print()
     _headline(report, console)
-    console.print(_table(report, console))
+    if rows := _rows(report):
+        console.print(_table(rows, console))
     for cell in wording.failures(report):
         _failure(cell, folder, console)
     _notes(report, console)
@@ -113,11 +116,18 @@ def _headline(report: Report, console: Console) -> None:
         _prose(console, 2, Text(", ").join(counts))
 
 
-def _table(report: Report, console: Console) -> Padding:
+def _rows(report: Report) -> list[CellReport]:
+    """All cells, or of many those that are not plainly good: the others are in report.md."""
+    if len(report.cells) <= MANY:
+        return list(report.cells)
+    return [cell for cell in report.cells if not cell.expected or cell.status not in wording.GOOD]
+
+
+def _table(rows: list[CellReport], console: Console) -> Padding:
     """The table without the columns for which the terminal is too narrow."""
     columns = list(COLUMNS)
     for name in NARROW:
-        if _width(columns, report) <= console.width:
+        if _width(columns, rows) <= console.width:
             break
         columns = [column for column in columns if column.name != name]
     table = Table(
@@ -126,14 +136,14 @@ def _table(report: Report, console: Console) -> Padding:
     for column in columns:
         breakable = column.name == "cell"
         table.add_column(column.name, justify=column.justify, no_wrap=not breakable, overflow="fold")
-    for cell in report.cells:
+    for cell in rows:
         table.add_row(*(Text(column.text(cell), _style_of(column, cell)) for column in columns))
     return Padding(table, (1, 0, 1, 2), expand=False)
 
 
-def _width(columns: list[Column], report: Report) -> int:
+def _width(columns: list[Column], rows: list[CellReport]) -> int:
     """How wide the table is, with two cells of space before each of its columns."""
-    return sum(2 + max(len(column.name), *(len(column.text(cell)) for cell in report.cells)) for column in columns)
+    return sum(2 + max(len(column.name), *(len(column.text(cell)) for cell in rows)) for column in columns)
 
 
 def _style_of(column: Column, cell: CellReport) -> str:

@@ -68,6 +68,21 @@ def test_the_verdict_comes_first_then_failures_then_paths() -> None:
     assert places == sorted(places)
 
 
+def test_of_many_cells_only_those_are_rows_that_are_not_plainly_good() -> None:
+    plan, records = synthetic.every_status()
+    good = [synthetic.unit(f"m{i}") for i in range(terminal.MANY)]
+    results = [synthetic.result(cell.id) for unit in good for cell in unit.cells]
+    report = summarise(synthetic.plan(*plan.units, *good), synthetic.ledger(*(r.result for r in records[1:-1]), *results))
+    lines = plain(report).splitlines()
+    table = [
+        line.split()[0] for line in lines if line.startswith("  ") and "-float32-" in line.split()[0] and len(line.split()) > 2
+    ]
+    assert not [cell for cell in table if cell.startswith("m1")]
+    assert "segfault-dynamo-opset20-float32-cpu" in table
+    assert "early_exit-torchscript-opset20-float32-cpu" in table
+    assert "resnet50-dynamo-opset18-float32-cpu" not in table
+
+
 def test_where_nothing_was_delivered_no_artifact_is_named() -> None:
     report = summarise(synthetic.plan(synthetic.unit()), synthetic.ledger(synthetic.result(CPU, Status.CHECK_FAILED)))
     assert "artifact " not in plain(report)
