@@ -1,7 +1,7 @@
 """What the orchestrator itself costs: cells that do nothing, through plan, Ray, sandbox, ledger and report.
 
 `python -m benchmarks.overhead` prints milliseconds per cell where units hold many cells and where each holds one, and the
-driver's memory for 1,000 and for 10,000 cells. Each figure is of a process of its own; start-up is left out, by a run of few cells.
+driver's memory for 1,000 and for 10,000 cells. Each figure is of a process of its own; start-up is left out.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ STYLES = {
 """All others are red, and yellow where they are expected."""
 MANY = 100
 """Cells up to which the table has them all."""
+FAILURES = 25
+"""That are told with cause and next step: after a change of torch a thousand may have the same one."""
 NARROW = ("operators", "size", "opset")
 """Columns that go, in this order, before identifiers are broken over lines."""
 
@@ -91,8 +93,11 @@ def show(report: Report, folder: Path, console: Console) -> None:
     _headline(report, console)
     if rows := _rows(report):
         console.print(_table(rows, console))
-    for cell in wording.failures(report):
+    failures = wording.failures(report)
+    for cell in failures[:FAILURES]:
         _failure(cell, folder, console)
+    if len(failures) > FAILURES:
+        _line(console, f"  and {len(failures) - FAILURES} more, in {layout.REPORT_MARKDOWN}\n")
     _notes(report, console)
     _paths(report, folder, console)
 
