@@ -18,7 +18,7 @@ from orchestrator.report.summary import exit_code
 from orchestrator.result import CellFinished
 from orchestrator.schedulers import base as schedulers
 from orchestrator.selection import select
-from orchestrator.spec import Plan, RunSpec, Unit, UnitTask
+from orchestrator.spec import ClusterSpec, Plan, RunSpec, Unit, UnitTask
 from orchestrator.store import disk
 from orchestrator.store.ledger import RunStatus
 
@@ -42,7 +42,7 @@ def run(spec: RunSpec, configs: Mapping[str, str], *, as_json: bool = False) -> 
     runs = Path(spec.settings.runs)
     spec = select(spec, history.newest(runs) if spec.selection.only else None)
     known = history.costs(runs, {identifier(request) for request in spec.requests})
-    plan = make_plan(spec, provenance.local_devices(), lambda cells: history.seconds(cells, known))
+    plan = make_plan(spec, _devices(spec.settings.cluster), lambda cells: history.seconds(cells, known))
     plan = share_cores(plan, os.cpu_count() or 1)
     console = terminal.open_console()
     if spec.plan_only:
@@ -58,6 +58,11 @@ def run(spec: RunSpec, configs: Mapping[str, str], *, as_json: bool = False) -> 
     report = folder.close(RunStatus.FINISHED)
     terminal.show(report, folder.path, console)
     return exit_code(report)
+
+
+def _devices(cluster: ClusterSpec) -> frozenset[str]:
+    """What workers may have; which nodes a cluster has shows when it is reached, and what none of them has is skipped then."""
+    return frozenset({"cpu", "cuda"}) if cluster.kind == "ray" else provenance.local_devices()
 
 
 def _work(plan: Plan, folder: RunFolder, view: live.View) -> None:
