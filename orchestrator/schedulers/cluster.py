@@ -74,6 +74,8 @@ def cluster_places(
 class ClusterPlaces:
     """See places.Places."""
 
+    knows_gpus = True
+
     def __init__(self, nodes: Sequence[_Node], cluster: ClusterSpec, program: Program) -> None:
         self.slots: Sequence[Slot] = ()
         self._nodes = {node.id: node for node in nodes}

@@ -27,6 +27,8 @@ class Places(Protocol):
     """A machine or a cluster."""
 
     slots: Sequence[Slot]
+    knows_gpus: bool
+    """Whether it has slots for units that need one; if not, these are like all others and find it themselves."""
 
     def new_supervisor(self, slot: Slot) -> Any:
         """Begin to start one; None if the node is lost."""

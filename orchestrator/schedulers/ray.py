@@ -91,9 +91,10 @@ def _own_places(
 class _OwnPlaces:
     """This machine, with Ray and a fork server of this process."""
 
+    knows_gpus = False
+
     def __init__(self, slots: int, servers: ForkServers, program: Program) -> None:
-        # Ray is told nothing of GPUs here: whoever needs one finds it.
-        self.slots: Sequence[Slot] = [Slot(node="", name="this machine", gpu=0) for _ in range(slots)]
+        self.slots: Sequence[Slot] = [Slot(node="", name="this machine") for _ in range(slots)]
         self._servers, self._program = servers, program
 
     def new_supervisor(self, _slot: Slot) -> Any:
@@ -153,9 +154,9 @@ class _Dispatch:
         self._places = places
         self._interruption = interruption
         self._queues: dict[bool, deque[_Flight]] = {True: deque(), False: deque()}
-        """By whether a GPU is needed."""
+        """By whether a slot with a GPU is needed."""
         for task in tasks:
-            self._queues[wants_gpu(task)].append(_Flight(task=task))
+            self._queue(task).append(_Flight(task=task))
         self._idle: list[_Supervisor] = []
         self._starting: dict[Any, _Supervisor] = {}
         """The reference to an answer that a supervisor is ready → the supervisor."""
@@ -264,7 +265,7 @@ class _Dispatch:
         self._idle.clear()
         if flight.attempt < ATTEMPTS:
             again = _Flight(task=flight.task, attempt=flight.attempt + 1, left=supervisor.slot, node_lost=node_lost)
-            self._queues[wants_gpu(flight.task)].appendleft(again)
+            self._queue(flight.task).appendleft(again)
             return
         # What a supervisor raised, Ray wraps.
         cause = str(getattr(error, "cause", error)).strip().splitlines()[0]
@@ -283,6 +284,9 @@ class _Dispatch:
             for cell in waiting(flight.task):
                 result = replace(_lost_cell(cell, flight.stage, NO_PLACE, ""), attempts=flight.attempt)
                 yield CellFinished(result=result)
+
+    def _queue(self, task: UnitTask) -> deque[_Flight]:
+        return self._queues[self._places.knows_gpus and wants_gpu(task)]
 
     def _drain(self, *, gpu: bool) -> list[_Flight]:
         flights = list(self._queues[gpu])

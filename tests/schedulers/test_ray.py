@@ -91,6 +91,7 @@ def test_the_second_signal_ends_it_at_once_with_nothing_left(tmp_path: Path) -> 
 class NoPlaces:
     """A cluster whose only node was lost before a supervisor could be started there."""
 
+    knows_gpus = True
     slots = (Slot(node="1", name="node 1"),)
 
     def new_supervisor(self, _slot: Slot) -> None:
