@@ -142,6 +142,10 @@ class Artifact:
     outputs: tuple[ValueInfo, ...]
     made_from: str
     """exported, fed_back or stamped: see exporters.base.Emission."""
+    ranges: Mapping[str, tuple[int, int | None]] | None = None
+    """Per named dimension the sizes that the captured program admits; None if the exporter could not tell."""
+    weights_as_inputs: tuple[str, ...] = ()
+    """Weights that are inputs as well, because that was asked for."""
 
     @property
     def bytes(self) -> int:
@@ -170,6 +174,12 @@ class CellResult:
     """Seconds per stage, and `total`; stages that a unit shares are given whole to each of its cells."""
     peak_memory: int | None = None
     """Bytes that the unit's processes held at most while they worked for the cell; None if nobody looked from outside."""
+    export_key: str | None = None
+    """Digest of all that decides the artifact's bytes, see `orchestrator.keys`."""
+    verify_key: str | None = None
+    """Digest of all that decides the verdict."""
+    why_exported: str | None = None
+    """What of the export key is new; None if it was not exported, or nobody knows."""
 
 
 class StageStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):

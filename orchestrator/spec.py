@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from exporters.base import Dim, TensorSpec
-from orchestrator.result import Status
+from orchestrator.result import CellResult, Status
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,6 +231,10 @@ class RunSettings:
     require_targets: bool
     overrides: tuple[str, ...]
     """As typed, for .hydra/overrides.yaml and the report."""
+    deliver: Literal["all", "changed", "none"] = "all"
+    """Which artifacts are copied out of the store into the run folder: changed leaves out what came from the cache."""
+    force: bool = False
+    """Work is done again although its outcome is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,5 +302,7 @@ class UnitTask:
     threads: int
     done: tuple[str, ...] = field(default=())
     """Cells of the unit that already have a verdict and are not to be done again."""
+    exported: Mapping[str, CellResult] = field(default_factory=dict)
+    """By cell, an earlier outcome whose artifact is in the store and only has to be verified."""
     given: Mapping[str, GivenArtifact] = field(default_factory=dict)
     """By cell, the artifacts that `judge` judges; empty where the unit exports."""

@@ -99,8 +99,11 @@ class CellReport:
     findings: tuple[Finding, ...]
     error: ErrorReport | None
     export_key: str | None = None
+    """Digest of all that decides the artifact's bytes."""
     verify_key: str | None = None
+    """Digest of all that decides the verdict."""
     why_exported: str | None = None
+    """First time, or what has changed since the last time; None if it was not exported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +217,9 @@ def _row(
         checks=outcome.checks,
         findings=(*verdict.findings, *outcome.findings),
         error=error_report(outcome.error, _log(outcome)),
+        export_key=outcome.export_key,
+        verify_key=outcome.verify_key,
+        why_exported=outcome.why_exported,
     )
 
 
