@@ -101,29 +101,27 @@ def existing_ray(cluster: ClusterSpec) -> Iterator[None]:
         "address": cluster.address,
         "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join([*_own_paths(), "${PYTHONPATH}"])}},
     }
-    with _environment(settings), _ray(options, f"The cluster at {cluster.address} cannot be used"):
+    hint = "Is the token the one that it was started with?" if token else "There is no token for it here; it may ask for one."
+    with _environment(settings), _ray(options, f"The cluster at {cluster.address} cannot be used", hint):
         yield
 
 
 @contextmanager
-def _ray(options: dict[str, Any], refusal: str) -> Iterator[None]:
+def _ray(options: dict[str, Any], refusal: str, hint: str = "") -> Iterator[None]:
     import ray
 
     try:
         try:
             with _handlers_kept():
                 ray.init(log_to_driver=False, configure_logging=False, **options)
+        except ConnectionError as error:
+            # Of a token that is not accepted Ray says no more than that it could not connect.
+            raise EnvironmentRefusedError(f"{refusal}: {error}. {hint}".strip()) from error
         except Exception as error:
-            raise EnvironmentRefusedError(f"{refusal}: {_reason(error)}") from error
+            raise EnvironmentRefusedError(f"{refusal}: {str(error).strip()}") from error
         yield
     finally:
         ray.shutdown()
-
-
-def _reason(error: Exception) -> str:
-    # Ray says no more of a token that it does not accept.
-    hint = "; is the token the one that it was started with?" if isinstance(error, ConnectionError) else ""
-    return f"{str(error).strip()}{hint}"
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def test_an_address_where_nothing_answers_is_refused(cluster: Cluster) -> None:
 
 def test_a_wrong_token_is_refused(cluster: Cluster) -> None:
     said = cluster.refusal("store", RAY_AUTH_TOKEN="0" * 64)
-    assert said.endswith("is the token the one that it was started with?\n")
+    assert said.endswith(". Is the token the one that it was started with?\n")
 
 
 def test_units_run_on_both_nodes_and_those_that_need_a_gpu_where_one_is(disturbed: Disturbed, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_another_machine_without_a_token_can_be_allowed(elsewhere: str, asked: l
 
 def test_this_machine_needs_no_token(elsewhere: str, asked: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_probe", lambda _: True)
-    refusal(elsewhere)
+    assert refusal(elsewhere).endswith(". There is no token for it here; it may ask for one.")
     assert (asked[0]["RAY_AUTH_MODE"], asked[0]["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]) == ("disabled", "0")
 
 
@@ -80,7 +80,7 @@ def test_the_users_token_is_left_to_ray_wherever_it_is(
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("secret")
     assert refusal(elsewhere) == (
-        "The cluster at head:6379 cannot be used: nobody is there; is the token the one that it was started with?"
+        "The cluster at head:6379 cannot be used: nobody is there. Is the token the one that it was started with?"
     )
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / ".ray" / "auth_token"))
     refusal(elsewhere)
