@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from exporters.base import Emission
 from orchestrator import given
 from orchestrator.build import module as module_builder
 from orchestrator.result import (
@@ -131,7 +130,6 @@ class _Judgement:
             folder=Path(wanted.graph).parent,
             artifact=in_our_terms,
             opset=cell.opset if wanted.compare_opset else artifact.opset,
-            emission=_emission(artifact),
             model=ordered,
             dtype=self._unit.dtype,
             target=cell.target,
@@ -145,21 +143,6 @@ class _Judgement:
 def _not_applicable() -> Iterator[Check]:
     for name, reason in NEED_THE_EXPORT.items():
         yield Check(id=name, status=CheckStatus.NOT_APPLICABLE, detail=reason)
-
-
-def _emission(artifact: Artifact) -> Emission:
-    """What an exporter would have said of the file, as far as the file itself says it."""
-    return Emission(
-        opset=artifact.opset,
-        opset_actual=artifact.opset,
-        made_from="exported",
-        files=tuple(file.name for file in artifact.files),
-        ranges=None,
-        warnings=(),
-        sources={},
-        capture_seconds=0.0,
-        emit_seconds=0.0,
-    )
 
 
 # Their names, their order, their symbols

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from orchestrator.verify.reference import Reference
 
 
+EXPORTER_WARNING = "exporter_warning"
+"""Kind of the findings that come from the export and not from its verification."""
+SOURCES = "sources.json"
+
+
 def run(task: UnitTask, folder: Path) -> Iterator[Event]:
     """Do the unit's work in this process.
 
@@ -100,7 +105,33 @@ class _UnitRun:
         except Exception as error:
             yield from self._fail(self.pending, error)
             return
+        yield from self._verify_again()
         yield from self._export(module)
+
+    def _verify_again(self) -> Iterator[Event]:
+        """The cells whose artifact is in the store already."""
+        for cell in [cell for cell in self.pending if cell.id in self.task.exported]:
+            yield self.stages.start(Stage.VERIFY, cell.id)
+            try:
+                with self.stages.timed():
+                    result = self._verdict(cell, self._again(self.task.exported[cell.id]))
+            except Exception as error:
+                yield from self._fail([cell], error)
+            else:
+                yield self._finish(cell, result)
+
+    def _again(self, earlier: CellResult) -> CellResult:
+        """An earlier outcome as it was before it was verified, its artifact fetched."""
+        assert earlier.artifact is not None
+        for file in earlier.artifact.files:
+            if not (self.folder / file.name).exists():
+                self.store.get(file.sha256, self.folder / file.name)
+        return self._unverified(
+            earlier.cell,
+            earlier.artifact,
+            findings=tuple(finding for finding in earlier.findings if finding.kind == EXPORTER_WARNING),
+            sources=next(file for file in earlier.attachments if file.name == SOURCES),
+        )
 
     def _build(self) -> torch.nn.Module:
         """The module; from now on the unit's model says all that only the module could tell."""
@@ -157,31 +188,35 @@ class _UnitRun:
             yield self.stages.start(Stage.VERIFY, cell.id)
             try:
                 with self.stages.timed():
-                    result = self._verdict(cell, emission)
+                    result = self._verdict(cell, self._emitted(cell, emission))
             except Exception as error:
                 yield from self._fail([cell], error)
             else:
                 yield self._finish(cell, result)
 
-    def _verdict(self, cell: Cell, emission: Emission) -> CellResult:
-        artifact = self._artifact(emission)
-        sources = self._put_json("sources.json", emission.sources)
-        warnings = tuple(Finding(kind="exporter_warning", message=w.message, source=w.source) for w in emission.warnings)
-        result = CellResult(
-            cell=cell.id,
+    def _emitted(self, cell: Cell, emission: Emission) -> CellResult:
+        warnings = (Finding(kind=EXPORTER_WARNING, message=w.message, source=w.source) for w in emission.warnings)
+        sources = self._put_json(SOURCES, emission.sources)
+        return self._unverified(cell.id, self._artifact(emission), findings=tuple(warnings), sources=sources)
+
+    def _unverified(self, cell: str, artifact: Artifact, findings: tuple[Finding, ...], sources: FileRef) -> CellResult:
+        return CellResult(
+            cell=cell,
             status=Status.UNVERIFIED,
             reason="verify=off: nothing was proved",
-            findings=self.findings + warnings,
+            findings=self.findings + findings,
             artifact=artifact,
             attachments=(sources, *self.test_data),
         )
+
+    def _verdict(self, cell: Cell, exported: CellResult) -> CellResult:
         if self.reference is None:
-            return result
+            return exported
+        assert exported.artifact is not None
         candidate = Candidate(
             folder=self.folder.absolute(),
-            artifact=artifact,
+            artifact=exported.artifact,
             opset=cell.opset,
-            emission=emission,
             model=self.unit.model,
             dtype=self.unit.dtype,
             target=cell.target,
@@ -191,12 +226,18 @@ class _UnitRun:
         checks, findings = verifier.verify(candidate, self.task.threads)
         reason = verifier.failed(checks)
         status = Status.CHECK_FAILED if reason else Status.PASSED
-        findings = result.findings + findings
-        return dataclasses.replace(result, status=status, reason=reason or "", checks=checks, findings=findings)
+        findings = exported.findings + findings
+        return dataclasses.replace(exported, status=status, reason=reason or "", checks=checks, findings=findings)
 
     def _artifact(self, emission: Emission) -> Artifact:
         files = tuple(self._put(name) for name in emission.files)
-        return described(graph.describe(self.folder / emission.files[0]), files, emission.made_from)
+        return described(
+            graph.describe(self.folder / emission.files[0]),
+            files,
+            emission.made_from,
+            emission.ranges,
+            emission.weights_as_inputs,
+        )
 
     def _put(self, name: str) -> FileRef:
         """Store a file of the folder; a name is stored once, since an exporter never writes a name with other bytes."""

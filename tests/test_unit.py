@@ -182,3 +182,26 @@ def test_a_disk_that_refuses_is_the_machines_fault(
     monkeypatch.setattr(BlobStore, "put_file", refuse)
     (first, *_) = results(run(task, tmp_path)).values()
     assert (first.status, first.error.kind if first.error else "") == (Status.INFRA_ERROR, kind)
+
+
+def test_an_artifact_that_is_in_the_store_is_verified_and_not_exported_again(task: UnitTask, tmp_path: Path) -> None:
+    first = "tiny-torchscript-opset18-float32-cpu"
+    earlier = results(run(task, tmp_path))[first]
+    (tmp_path / "again").mkdir()
+    stricter = replace(task, unit=replace(task.unit, verify=replace(task.unit.verify, seed=5)), exported={first: earlier})
+    events = run(stricter, tmp_path / "again")
+    stages = [event.stage for event in events if isinstance(event, StageStarted) and event.cell == first]
+    assert stages == [Stage.VERIFY]
+    again = results(events)[first]
+    assert (again.status, again.artifact) == (Status.PASSED, earlier.artifact)
+    assert again.checks != earlier.checks
+    assert results(events)["tiny-torchscript-opset20-float32-cpu"].status is Status.PASSED
+
+
+def test_an_artifact_that_the_store_has_lost_costs_its_cell(task: UnitTask, tmp_path: Path) -> None:
+    first = "tiny-torchscript-opset18-float32-cpu"
+    earlier = results(run(task, tmp_path))[first]
+    (tmp_path / "again").mkdir()
+    lost = replace(task, store=str(tmp_path / "other store"), exported={first: earlier})
+    result = results(run(lost, tmp_path / "again"))[first]
+    assert (result.status, result.error and result.error.kind) == (Status.INFRA_ERROR, "missing")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporters.base import Emission
 from orchestrator.result import Artifact, Check, CheckStatus, Finding
 from orchestrator.spec import ModelSpec, Target, VerifySpec
 
@@ -37,7 +36,6 @@ class Candidate:
     artifact: Artifact
     opset: int
     """As requested."""
-    emission: Emission
     model: ModelSpec
     dtype: str
     target: Target

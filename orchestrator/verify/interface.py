@@ -16,7 +16,7 @@ def check(subject: Subject) -> Verdict:
     artifact, model = subject.artifact, subject.model
     problems = [*_names("input", [spec.name for spec in model.inputs], artifact.inputs)]
     problems += _names("output", [output.name for output in model.outputs], artifact.outputs)
-    problems += _ranges(model, subject.emission.ranges)
+    problems += _ranges(model, subject.artifact.ranges)
     if not problems:
         problems += [*_inputs(subject), *_outputs(subject), *_baked(subject)]
     if not problems:

@@ -66,7 +66,7 @@ def write_test_data(reference: Reference, model: ModelSpec, folder: Path) -> tup
 
 def _without_weights(candidate: Candidate) -> Artifact:
     """The artifact without those inputs that are weights because the exporter was asked for it."""
-    asked = candidate.emission.weights_as_inputs
+    asked = candidate.artifact.weights_as_inputs
     inputs = tuple(value for value in candidate.artifact.inputs if value.name not in asked)
     return dataclasses.replace(candidate.artifact, inputs=inputs)
 

@@ -78,9 +78,10 @@ def make(
     (emission,) = (item for item in items if isinstance(item, Emission))
     return Candidate(
         folder=folder,
-        artifact=artifact(folder, emission.files),
+        artifact=replace(
+            artifact(folder, emission.files), ranges=emission.ranges, weights_as_inputs=emission.weights_as_inputs
+        ),
         opset=opset,
-        emission=emission,
         model=model,
         dtype=dtype,
         target=synthetic.CPU,

@@ -100,7 +100,7 @@ def test_the_sizes_that_the_capture_admits_must_cover_those_that_were_asked_for(
     tmp_path: Path, ranges: Mapping[str, tuple[int, int | None]] | None, word: str | None
 ) -> None:
     candidate = samples.pair(tmp_path)
-    found = samples.failing(replace(candidate, emission=replace(candidate.emission, ranges=ranges)))
+    found = samples.failing(replace(candidate, artifact=replace(candidate.artifact, ranges=ranges)))
     assert (word is None and found == {}) or (word is not None and word in found["interface"])
 
 
@@ -135,8 +135,8 @@ def test_an_input_that_a_trace_drops_is_missed(tmp_path: Path) -> None:
 def test_a_dimension_of_one_size_is_not_baked_in(tmp_path: Path) -> None:
     candidate = samples.pair(tmp_path)
     one_size = {**candidate.model.dims, "batch": Dim(name="batch", min=2, max=2)}
-    emission = replace(candidate.emission, ranges={"batch": (2, 2), "width": (1, None)})
-    found = samples.failing(replace(candidate, emission=emission, model=replace(candidate.model, dims=one_size)))
+    artifact = replace(candidate.artifact, ranges={"batch": (2, 2), "width": (1, None)})
+    found = samples.failing(replace(candidate, artifact=artifact, model=replace(candidate.model, dims=one_size)))
     assert found == {}
 
 
