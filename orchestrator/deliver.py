@@ -6,13 +6,16 @@ The driver is the only writer. Everything written here can be written again from
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import stat
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from orchestrator import layout
+from orchestrator.errors import StorageError
 from orchestrator.report import repro
 from orchestrator.result import SCHEMA_VERSION, Artifact, CellResult, FileRef, Status
 from orchestrator.spec import Cell, Plan, Unit
@@ -38,22 +41,51 @@ class Delivery:
         unit, cell = self._planned[result.cell]
         with refusals(self._path):
             self._write_cell(unit, cell, result)
-            self._place_artifact(layout.graph_path(unit, cell), result)
+            self._place_artifact(unit, cell, result)
+
+    def start_over(self) -> None:
+        """Take nothing that is in the folder for delivered; what has the right bytes is left where it is."""
+        with refusals(self._path):
+            for folder in {layout.graph_path(unit, cell).parent for unit, cell in self._planned.values()}:
+                (self._path / folder / layout.SUMS).unlink(missing_ok=True)
+
+    def restore(self, result: CellResult) -> list[StorageError]:
+        """Deliver a cell of an earlier run again, as much of it as there is.
+
+        Returns:
+            What the store has lost or damaged of it.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        unit, cell = self._planned[result.cell]
+        lost = []
+        for step in (self._write_cell, self._place_artifact):
+            try:
+                with refusals(self._path):
+                    step(unit, cell, result)
+            except StorageError as error:
+                if not error.is_loss:
+                    raise
+                lost.append(error)
+        return lost
+
+    def remove_graphs(self, paths: Iterable[PurePosixPath]) -> None:
+        """Remove graphs that the run did not deliver; it may have been killed before it could take them back."""
+        for path in paths:
+            with refusals(self._path / path):
+                (self._path / path).unlink(missing_ok=True)
 
     def _write_cell(self, unit: Unit, cell: Cell, result: CellResult) -> None:
         folder = self._path / layout.cell_folder(cell.id)
         folder.mkdir(parents=True, exist_ok=True)
-        for file in result.attachments:
-            if not _is_test_data(file):
-                self._store.get(file.sha256, folder / layout.inside(file.name))
-        if result.artifact and result.status is not Status.PASSED:
-            for name, file in _files(result.artifact, layout.withheld_path(result).name).items():
-                self._store.get(file.sha256, folder / name)
-        replace(folder / layout.REPRO, repro.render(unit, cell).encode())
-        verdict = {"schema_version": SCHEMA_VERSION, **msgspec.to_builtins(result)}
-        replace(folder / layout.VERDICT, msgspec.json.format(msgspec.json.encode(verdict)) + b"\n")
+        for name, data in told_files(unit, cell, result).items():
+            replace(folder / name, data)
+        for name, file in kept_files(result).items():
+            self._place(file, folder / name)
 
-    def _place_artifact(self, path: PurePosixPath, result: CellResult) -> None:
+    def _place_artifact(self, unit: Unit, cell: Cell, result: CellResult) -> None:
+        path = layout.graph_path(unit, cell)
         vote = layout.vote(result)
         if vote is None or result.artifact is None:
             return
@@ -62,21 +94,20 @@ class Delivery:
         if graph is None:
             self._withdraw(path)
         elif vote.passed and vote.graph == graph:
-            self._deliver(path, result.artifact, [file for file in result.attachments if _is_test_data(file)])
+            self._deliver(path, delivered_files(unit, cell, result))
         # Counted only now: a cell whose artifact could not be delivered has no say.
         self._votes[path] = votes
 
-    def _deliver(self, path: PurePosixPath, artifact: Artifact, test_data: list[FileRef]) -> None:
+    def _deliver(self, path: PurePosixPath, wanted: Mapping[str, FileRef]) -> None:
         folder = self._path / path.parent
         (folder / layout.TEST_DATA).mkdir(parents=True, exist_ok=True)
         sums = _read_sums(folder)
-        wanted = {str(layout.inside(file.name)): file for file in test_data} | _files(artifact, path.name)
         with contextlib.ExitStack() as undo:
             for name, file in wanted.items():
                 # Shared by several artifacts: weights have their digest as name, test data is made once per model and dtype.
                 if name not in sums:
-                    self._store.get(file.sha256, folder / name)
-                    undo.callback((folder / name).unlink)
+                    if self._place(file, folder / name):
+                        undo.callback((folder / name).unlink)
                     sums[name] = file.sha256
             _write_sums(folder, sums)
             undo.pop_all()
@@ -87,6 +118,52 @@ class Delivery:
         if sums.pop(path.name, None):
             (folder / path.name).unlink()
             _write_sums(folder, sums)
+
+    def _place(self, file: FileRef, path: Path) -> bool:
+        """Copy a file out of the store unless it is there, as a file of its own; whether it was copied."""
+        if is_own_file(path) and digest_of(path) == file.sha256:
+            return False
+        self._store.get(file.sha256, path)
+        return True
+
+
+def kept_files(result: CellResult) -> dict[str, FileRef]:
+    """What of a cell is copied from the store into its folder, by name: its log, and the artifact that did not pass."""
+    files = {str(layout.inside(file.name)): file for file in result.attachments if not _is_test_data(file)}
+    if result.artifact and result.status is not Status.PASSED:
+        files |= _files(result.artifact, layout.withheld_path(result).name)
+    return files
+
+
+def told_files(unit: Unit, cell: Cell, result: CellResult) -> dict[str, bytes]:
+    """What is written into a cell's folder, by name: the script that repeats the export, and what happened."""
+    verdict = {"schema_version": SCHEMA_VERSION, **msgspec.to_builtins(result)}
+    return {
+        layout.REPRO: repro.render(unit, cell).encode(),
+        layout.VERDICT: msgspec.json.format(msgspec.json.encode(verdict)) + b"\n",
+    }
+
+
+def delivered_files(unit: Unit, cell: Cell, result: CellResult) -> dict[str, FileRef]:
+    """What of a cell that passed is delivered if its graph is elected, by name in the folder of the artifact."""
+    assert result.artifact, "it passed"
+    test_data = {str(layout.inside(file.name)): file for file in result.attachments if _is_test_data(file)}
+    return test_data | _files(result.artifact, layout.graph_path(unit, cell).name)
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether there is a regular file whose bytes no other name shares."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_test_data(file: FileRef) -> bool:

@@ -50,6 +50,11 @@ class StorageError(EnvironmentRefusedError):
         super().__init__(message)
         self.kind = kind
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether it is about bytes that the store should have, and not about a disk that refuses."""
+        return self.kind in ("missing", "corrupt")
+
 
 class InterruptedRunError(OrchestratorError):
     """The user or the system asked us to stop."""

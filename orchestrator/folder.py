@@ -18,7 +18,7 @@ from orchestrator import layout
 from orchestrator.deliver import Delivery
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, StorageError
 from orchestrator.report import json, markdown
-from orchestrator.report.summary import Report, exit_code, summarise
+from orchestrator.report.summary import Report, delivered_graphs, exit_code, summarise
 from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellResult, Stage, Status
 from orchestrator.spec import Plan
 from orchestrator.store import ledger
@@ -77,7 +77,7 @@ class RunFolder:
         try:
             self._delivery.publish(result)
         except StorageError as error:
-            if error.kind not in ("missing", "corrupt"):
+            if not error.is_loss:
                 raise
             result = _lost(result, error)
             shutil.rmtree(self.path / layout.cell_folder(result.cell))
@@ -105,14 +105,24 @@ class RunFolder:
 def rebuild(path: Path) -> Report:
     """Write again everything that is derived from plan, ledger and store, by the same way as the run did.
 
+    What is there with the right bytes stays, and so does what is not ours, except under the name of a graph that is not
+    delivered.
+
     Raises:
-        EnvironmentRefusedError: plan, ledger or store are damaged, or the folder is no run.
+        EnvironmentRefusedError: plan or ledger are damaged, or the folder is no run: nothing was written. Or the store has
+            lost or damaged files: everything else was written.
     """
-    delivery = Delivery(path, read_plan(path))
-    for record in ledger.read(path / layout.LEDGER):
-        if isinstance(record, CellFinished):
-            delivery.publish(record.result)
-    return write_reports(path)
+    plan, records = read_plan(path), ledger.read(path / layout.LEDGER)
+    results = [record.result for record in records if isinstance(record, CellFinished)]
+    delivery = Delivery(path, plan)
+    delivery.start_over()
+    lost = {result.cell: errors for result in results if (errors := delivery.restore(result))}
+    elected = delivered_graphs(plan, results)
+    delivery.remove_graphs({layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells} - elected.keys())
+    report = write_reports(path)
+    if lost:
+        raise EnvironmentRefusedError(_losses(path, lost))
+    return report
 
 
 def write_reports(path: Path) -> Report:
@@ -158,6 +168,12 @@ def _lost(result: CellResult, error: StorageError) -> CellResult:
         artifact=None,
         attachments=(),
     )
+
+
+def _losses(path: Path, lost: Mapping[str, Sequence[StorageError]]) -> str:
+    lines = [f"  {cell}: {error}" for cell, errors in lost.items() for error in errors]
+    head = f"{path}: the reports are written, but not everything of {len(lost)} cells is there any more."
+    return "\n".join([head, *lines])
 
 
 def _new_run_id() -> str:

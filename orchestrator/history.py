@@ -6,8 +6,7 @@ read says nothing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from orchestrator import layout
 from orchestrator.errors import OrchestratorError
 from orchestrator.report.summary import CellReport, summarise
 from orchestrator.result import CellFinished, CellResult, FileRef, Origin, Stage
+from orchestrator.runs import newest_first
 from orchestrator.spec import Plan
 from orchestrator.store import ledger
 
-RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+")
 DEEPEST = 10
 """Runs that are read for what cells took: older ones were another fleet's or another torch's."""
 SHARED = (Stage.BUILD, Stage.REFERENCE)
@@ -45,7 +44,7 @@ def newest(runs: Path) -> Mapping[str, CellReport] | None:
     Args:
         runs: The folder of the run folders.
     """
-    for folder in _newest_first(runs):
+    for folder in newest_first(runs):
         try:
             plan = msgspec.json.decode((folder / layout.PLAN).read_bytes(), type=Plan)
             return {cell.id: cell for cell in summarise(plan, ledger.read(folder / layout.LEDGER)).cells}
@@ -63,7 +62,7 @@ def costs(runs: Path, wanted: Collection[str]) -> Mapping[str, Cost]:
     """
     found: dict[str, Cost] = {}
     missing = set(wanted)
-    for folder in list(_newest_first(runs))[:DEEPEST]:
+    for folder in list(newest_first(runs))[:DEEPEST]:
         if not missing:
             break
         for result in _results(folder):
@@ -91,11 +90,6 @@ def seconds(cells: Collection[str], known: Mapping[str, Cost]) -> float | None:
     if not done:
         return None
     return max(cost.shared for cost in done) + sum(cost.own for cost in done) * len(cells) / len(done)
-
-
-def _newest_first(runs: Path) -> Iterator[Path]:
-    folders = runs.iterdir() if runs.is_dir() else iter(())
-    yield from sorted((folder for folder in folders if RUN_ID.fullmatch(folder.name)), reverse=True)
 
 
 def _results(folder: Path) -> Iterable[CellResult]:

@@ -6,8 +6,9 @@ Field order is the order in report.json; `report.schema.json` describes the same
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from orchestrator import layout
 from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED
@@ -127,7 +128,7 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
     """
     run = _run(records)
     results = {record.result.cell: record.result for record in records if isinstance(record, CellFinished)}
-    delivered = _delivered(plan, results)
+    delivered = delivered_graphs(plan, results.values())
     cells = tuple(_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
     counts = {status: sum(cell.status is status for cell in cells) for status in Status}
     return Report(schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells)
@@ -150,6 +151,21 @@ def error_report(error: CellError | None, log: str | None) -> ErrorReport | None
     if error is None:
         return None
     return ErrorReport(stage=error.stage, kind=error.kind, message=error.message, log=log)
+
+
+def delivered_graphs(plan: Plan, results: Iterable[CellResult]) -> dict[PurePosixPath, str]:
+    """The digest of the graph that is delivered under each path, for those that get one.
+
+    Args:
+        plan: Of the run.
+        results: In the order of the ledger, which decides, as it did in the run.
+    """
+    paths = {cell.id: layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells}
+    votes: dict[PurePosixPath, list[layout.Vote]] = defaultdict(list)
+    for result in results:
+        if vote := layout.vote(result):
+            votes[paths[result.cell]].append(vote)
+    return {path: graph for path, cast in votes.items() if (graph := layout.elected(cast))}
 
 
 def unexpected(report: Report) -> list[CellReport]:
@@ -177,22 +193,12 @@ def _run(records: Sequence[Record]) -> RunReport:
     )
 
 
-def _delivered(plan: Plan, results: Mapping[str, CellResult]) -> dict[str, str | None]:
-    """The digest of the graph that is delivered under each path; the order of the outcomes decides, as it did in the run."""
-    paths = {cell.id: str(layout.graph_path(unit, cell)) for unit in plan.units for cell in unit.cells}
-    votes: dict[str, list[layout.Vote]] = defaultdict(list)
-    for cell, result in results.items():
-        if vote := layout.vote(result):
-            votes[paths[cell]].append(vote)
-    return {path: layout.elected(cast) for path, cast in votes.items()}
-
-
 def _row(
     plan: Plan,
     unit: Unit,
     cell: Cell,
     results: Mapping[str, CellResult],
-    delivered: Mapping[str, str | None],
+    delivered: Mapping[PurePosixPath, str],
     run: RunReport,
 ) -> CellReport:
     result = results.get(cell.id)
@@ -229,14 +235,14 @@ def _absent(cell: Cell, status: RunStatus) -> CellResult:
     return CellResult(cell=cell.id, status=Status.SKIPPED, reason=reason, attempts=0)
 
 
-def _artifact(unit: Unit, cell: Cell, result: CellResult, delivered: Mapping[str, str | None]) -> ArtifactReport | None:
+def _artifact(unit: Unit, cell: Cell, result: CellResult, delivered: Mapping[PurePosixPath, str]) -> ArtifactReport | None:
     if result.artifact is None:
         return None
     graph, path = result.artifact.files[0], layout.graph_path(unit, cell)
     if result.status is not Status.PASSED:
         place: str | None = str(layout.withheld_path(result))
     else:
-        place = str(path) if delivered[str(path)] == graph.sha256 else None
+        place = str(path) if delivered.get(path) == graph.sha256 else None
     return artifact_report(result.artifact, place)
 
 
