@@ -146,11 +146,19 @@ class ClusterPlaces:
 
     def _have_proved(self, challenge: Challenge, check: Callable[[], None]) -> None:
         asked = msgspec.json.encode(challenge)
-        pending = {keeper.prove.remote(asked): node.name for node in self._nodes.values() for keeper in node.keepers.values()}
+        pending = {
+            keeper.prove.remote(asked): (node.name, gpu is not None)
+            for node in self._nodes.values()
+            for gpu, keeper in node.keepers.items()
+        }
         problems = []
         ours = provenance.versions()
-        for answer, name in _in_time(pending, check):
-            problems += objections(name, answer, ours) if isinstance(answer, Proof) else [f"{name}: {answer}"]
+        for reference, answer in _in_time(list(pending), check):
+            name, for_gpu = pending[reference]
+            if isinstance(answer, Proof):
+                problems += objections(name, answer, ours, for_gpu=for_gpu)
+            else:
+                problems.append(f"{name}: {answer}")
         if problems:
             raise EnvironmentRefusedError("\n".join(["Not every node of the cluster can take part:", *sorted(set(problems))]))
 
@@ -163,19 +171,17 @@ def _answers(facts: dict[str, Any]) -> bool:
         return False
 
 
-def _in_time(pending: dict[Any, str], check: Callable[[], None]) -> Iterator[tuple[Proof | str, str]]:
-    """Each node's proof, or why there is none."""
+def _in_time(left: list[Any], check: Callable[[], None]) -> Iterator[tuple[Any, Proof | str]]:
+    """Each reference with its proof, or why there is none."""
     import ray
 
     deadline = time.monotonic() + PROOF_SECONDS
-    left = dict(pending)
     while left and time.monotonic() < deadline:
-        ready, _ = ray.wait(list(left), timeout=POLL_SECONDS)
+        ready, left = ray.wait(left, timeout=POLL_SECONDS)
         check()
-        for reference in ready:
-            yield _proof(reference), left.pop(reference)
-    for name in left.values():
-        yield f"did not start a worker within {PROOF_SECONDS:g} s; is it busy with something else?", name
+        yield from ((reference, _proof(reference)) for reference in ready)
+    for reference in left:
+        yield reference, f"did not start a worker within {PROOF_SECONDS:g} s; is it busy with something else?"
 
 
 def _proof(reference: Any) -> Proof | str:

@@ -84,17 +84,20 @@ def prove(challenge: Challenge) -> Proof:
     )
 
 
-def objections(node: str, proof: Proof, ours: Mapping[str, str]) -> list[str]:
+def objections(node: str, proof: Proof, ours: Mapping[str, str], *, for_gpu: bool) -> list[str]:
     """Why a node cannot take part, one line a reason, beginning with its name; empty if it can.
 
     Args:
         node: Its name in the lines.
         proof: What it has shown.
         ours: Versions on the driver.
+        for_gpu: Whether it is to take units that need CUDA.
     """
     tools = sorted(ours.keys() | proof.versions.keys())
     pairs = [(tool, proof.versions.get(tool, "none"), ours.get(tool, "none")) for tool in tools]
     found = [f"{node}: {tool} {theirs} there, {here} here" for tool, theirs, here in pairs if theirs != here]
+    if for_gpu and "cuda" not in proof.devices:
+        found.append(f"{node}: Ray counts a GPU there, but there is no device cuda")
     return found + ([f"{node}: {proof.store}"] if proof.store else [])
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.misbehaving.cluster FOLDER` is a Ray cluster of two nodes, a and b; b says that it has a GPU.
+"""`python -m tests.misbehaving.cluster FOLDER` is a Ray cluster of two nodes, a and b; b seems to have a GPU.
 
 A line on stdin kills b, the end of stdin ends the cluster.
 
@@ -25,12 +25,23 @@ SETTINGS = {
 }
 
 
+GPU = """
+import contextlib
+with contextlib.suppress(ImportError):
+    from orchestrator import provenance
+    provenance.local_devices = lambda: frozenset({"cpu", "cuda"})
+"""
+"""What Python runs when it starts, if it is found as sitecustomize."""
+
+
 def main(folder: Path) -> None:
     os.environ.update(SETTINGS)
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args=node(folder, "a") | {"temp_dir": str(folder / "ray")})
-    killed = cluster.add_node(**node(folder, "b"), num_gpus=1)
+    b = node(folder, "b")
+    (folder / "python-b" / "sitecustomize.py").write_text(GPU)
+    killed = cluster.add_node(**b, num_gpus=1)
     print(cluster.address, flush=True)
     for _ in sys.stdin:
         killed.all_processes["raylet"][0].process.kill()
@@ -39,12 +50,18 @@ def main(folder: Path) -> None:
 
 def node(folder: Path, name: str) -> dict[str, object]:
     (folder / name).mkdir()
+    (folder / f"python-{name}").mkdir()
     return {
         "num_cpus": 1,
         "object_store_memory": 75 << 20,
         "include_dashboard": False,
         "node_ip_address": "127.0.0.1",
-        "env_vars": {"NODE": name, "LEAVE": str(folder / f"leave-{name}"), "TMPDIR": str(folder / name)},
+        "env_vars": {
+            "NODE": name,
+            "LEAVE": str(folder / f"leave-{name}"),
+            "TMPDIR": str(folder / name),
+            "PYTHONPATH": str(folder / f"python-{name}"),
+        },
     }
 
 

@@ -58,18 +58,24 @@ def test_a_store_that_cannot_be_written_here_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_fit_node_meets_no_objection() -> None:
-    assert objections("node", proof(), OURS) == []
+    assert objections("node", proof(), OURS, for_gpu=False) == []
 
 
 def test_objections_name_the_node_and_both_versions() -> None:
-    assert objections("node", proof(onnx="1.22", timm="1.0", store="the store is not there"), OURS) == [
+    assert objections("node", proof(onnx="1.22", timm="1.0", store="the store is not there"), OURS, for_gpu=False) == [
         "node: onnx 1.22 there, 1.23 here",
         "node: timm 1.0 there, none here",
         "node: the store is not there",
     ]
-    assert objections("node", Proof(versions={"onnx": "1.23"}, devices=frozenset(), store=""), OURS) == [
+    assert objections("node", Proof(versions={"onnx": "1.23"}, devices=frozenset(), store=""), OURS, for_gpu=False) == [
         "node: torch none there, 2.15 here"
     ]
+
+
+def test_a_node_for_cuda_has_the_device() -> None:
+    assert objections("node", proof(), OURS, for_gpu=True) == ["node: Ray counts a GPU there, but there is no device cuda"]
+    proved = Proof(versions=OURS, devices=frozenset({"cpu", "cuda"}), store="")
+    assert objections("node", proved, OURS, for_gpu=True) == []
 
 
 def test_a_supervisor_whose_fork_server_is_gone_is_not_ready() -> None:
