@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 VERBS = {
     "verify": "orchestrator.commands.verify",
     "init": "orchestrator.commands.init",
+    "report": "orchestrator.commands.report",
 }
 """The first word of the command line → the module whose `main` does it. Without a verb it is a run."""
 HYDRA_KEYS = ("hydra.sweep.dir", "hydra.searchpath")

@@ -9,7 +9,8 @@ import contextlib
 import hashlib
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -28,6 +29,7 @@ class Delivery:
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self._path = path
+        self._settings = plan.settings
         self._store = BlobStore(Path(plan.settings.store))
         self._planned = {cell.id: (unit, cell) for unit in plan.units for cell in unit.cells}
         self._votes: dict[PurePosixPath, list[layout.Vote]] = defaultdict(list)
@@ -38,10 +40,9 @@ class Delivery:
         Raises:
             StorageError: a blob is missing or damaged, or the disk refused. The artifact is then not delivered.
         """
-        unit, cell = self._planned[result.cell]
-        with refusals(self._path):
-            self._write_cell(unit, cell, result)
-            self._place_artifact(unit, cell, result)
+        for step in self._steps(result):
+            with refusals(self._path):
+                step()
 
     def start_over(self) -> None:
         """Take nothing that is in the folder for delivered; what has the right bytes is left where it is."""
@@ -58,12 +59,11 @@ class Delivery:
         Raises:
             StorageError: the disk refused.
         """
-        unit, cell = self._planned[result.cell]
         lost = []
-        for step in (self._write_cell, self._place_artifact):
+        for step in self._steps(result):
             try:
                 with refusals(self._path):
-                    step(unit, cell, result)
+                    step()
             except StorageError as error:
                 if not error.is_loss:
                     raise
@@ -76,13 +76,20 @@ class Delivery:
             with refusals(self._path / path):
                 (self._path / path).unlink(missing_ok=True)
 
-    def _write_cell(self, unit: Unit, cell: Cell, result: CellResult) -> None:
-        folder = self._path / layout.cell_folder(cell.id)
+    def _steps(self, result: CellResult) -> Iterator[Callable[[], object]]:
+        """What is to be done for a cell; each step can be done whether or not the one before succeeded."""
+        unit, cell = self._planned[result.cell]
+        if layout.shows(self._settings, result):
+            folder = self._path / layout.cell_folder(cell.id)
+            yield partial(self._write_cell, folder, unit, cell, result)
+            yield from (partial(self._place, file, folder / name) for name, file in kept_files(result).items())
+        if layout.delivers(self._settings, result):
+            yield partial(self._place_artifact, unit, cell, result)
+
+    def _write_cell(self, folder: Path, unit: Unit, cell: Cell, result: CellResult) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in told_files(unit, cell, result).items():
             replace(folder / name, data)
-        for name, file in kept_files(result).items():
-            self._place(file, folder / name)
 
     def _place_artifact(self, unit: Unit, cell: Cell, result: CellResult) -> None:
         path = layout.graph_path(unit, cell)

@@ -23,7 +23,7 @@ from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellRes
 from orchestrator.spec import Plan
 from orchestrator.store import ledger
 from orchestrator.store.disk import DISK, Disk, make_folder, refusals, replace, replace_durably
-from orchestrator.store.ledger import Ledger, RunFinished, RunStarted, RunStatus
+from orchestrator.store.ledger import Ledger, Record, RunFinished, RunResumed, RunStarted, RunStatus
 
 EXIT_CODES = {
     RunStatus.INTERRUPTED: InterruptedRunError.exit_code,
@@ -60,6 +60,31 @@ class RunFolder:
         replace_durably(path / layout.PLAN, msgspec.json.format(msgspec.json.encode(plan)) + b"\n", disk)
         return cls(path, plan, Ledger.create(path / layout.LEDGER, disk))
 
+    @classmethod
+    def reopen(cls, path: Path) -> tuple[RunFolder, Plan, list[Record]]:
+        """Go on with a run that was ended early.
+
+        Returns:
+            The folder, its plan, and what is on record.
+
+        Raises:
+            EnvironmentRefusedError: it is no run, is damaged, or another process is writing it.
+            StorageError: the disk refused.
+        """
+        plan = read_plan(path)
+        record, records = Ledger.reopen(path / layout.LEDGER)
+        return cls(path, plan, record), plan, records
+
+    def resume(self, kept: Iterable[CellResult], changes: Sequence[str]) -> None:
+        """Put on record that the run goes on, and deliver again what stands: the driver may have been killed in the middle of it.
+
+        Raises:
+            StorageError: the disk refused, or the store has lost what stands.
+        """
+        for result in kept:
+            self._delivery.publish(result)
+        self._ledger.append(RunResumed(time=_now(), changes=tuple(changes)))
+
     def start(self, command: Sequence[str], versions: Mapping[str, str], host: Mapping[str, str | int | float | None]) -> None:
         """Put the beginning on record; see `RunStarted` for the arguments."""
         run_id = self.path.name
@@ -84,6 +109,25 @@ class RunFolder:
             self._delivery.publish(result)
         self._ledger.append(CellFinished(result=result))
         return result
+
+    def finish_known(self, result: CellResult) -> bool:
+        """Deliver a cell whose outcome was known before and put it on record.
+
+        Returns:
+            False if the store has lost or damaged something of it: then nothing is on record, and the cell is to be done.
+
+        Raises:
+            StorageError: the disk refused; the run cannot go on.
+        """
+        try:
+            self._delivery.publish(result)
+        except StorageError as error:
+            if not error.is_loss:
+                raise
+            shutil.rmtree(self.path / layout.cell_folder(result.cell))
+            return False
+        self._ledger.append(CellFinished(result=result))
+        return True
 
     def close(self, status: RunStatus) -> Report:
         """Put the end on record and write the reports; a run that finished becomes the latest.
@@ -113,7 +157,7 @@ def rebuild(path: Path) -> Report:
             lost or damaged files: everything else was written.
     """
     plan, records = read_plan(path), ledger.read(path / layout.LEDGER)
-    results = [record.result for record in records if isinstance(record, CellFinished)]
+    results = list(outcomes(records).values())
     delivery = Delivery(path, plan)
     delivery.start_over()
     lost = {result.cell: errors for result in results if (errors := delivery.restore(result))}
@@ -152,7 +196,8 @@ def read_plan(path: Path) -> Plan:
     except FileNotFoundError as error:
         raise EnvironmentRefusedError(f"{path} is no run folder: it has no {layout.PLAN}.") from error
     except msgspec.MsgspecError as error:
-        raise EnvironmentRefusedError(f"{path / layout.PLAN} is damaged or of another version: {error}.") from error
+        stands = "Nothing can be rebuilt without it; what was delivered still stands, restore the file from a copy"
+        raise EnvironmentRefusedError(f"{path / layout.PLAN} is damaged or of another version: {error}. {stands}.") from error
     if plan.schema_version != SCHEMA_VERSION:
         raise EnvironmentRefusedError(f"{path / layout.PLAN} has schema {plan.schema_version}, this version {SCHEMA_VERSION}.")
     return plan

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from orchestrator.result import CellResult, CheckStatus, Status
-from orchestrator.spec import Cell, Unit
+from orchestrator.result import CellResult, CheckStatus, Origin, Status
+from orchestrator.spec import Cell, RunSettings, Unit
 
 PLAN = "plan.json"
 LEDGER = "ledger.jsonl"
@@ -66,6 +66,16 @@ def withheld_path(result: CellResult) -> PurePosixPath:
     """Where the graph of a cell that did not pass is kept, with its weights beside it."""
     name = "unverified.onnx" if result.status is Status.UNVERIFIED else "rejected.onnx"
     return cell_folder(result.cell) / name
+
+
+def delivers(settings: RunSettings, result: CellResult) -> bool:
+    """Whether a cell's artifact goes into the run folder."""
+    return settings.deliver == "all" or (settings.deliver == "changed" and result.origin is not Origin.CACHE)
+
+
+def shows(settings: RunSettings, result: CellResult) -> bool:
+    """Whether a cell has a folder of its own in the run folder: what the cache knew has one where it was done."""
+    return result.origin is not Origin.CACHE or settings.deliver == "all"
 
 
 @dataclass(frozen=True, slots=True)

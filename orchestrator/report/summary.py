@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from orchestrator import layout
@@ -27,7 +27,7 @@ from orchestrator.result import (
     ValueInfo,
 )
 from orchestrator.spec import Cell, Plan, Unit
-from orchestrator.store.ledger import Record, RunFinished, RunStarted, RunStatus
+from orchestrator.store.ledger import Record, RunFinished, RunResumed, RunStarted, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,8 @@ class RunReport:
     command: tuple[str, ...]
     versions: Mapping[str, str]
     host: Mapping[str, str | int | float | None]
+    changes: tuple[str, ...] = ()
+    """What was not as at the beginning when the run was resumed, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,11 +129,23 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
         records: The ledger; its first record is a RunStarted.
     """
     run = _run(records)
-    results = {record.result.cell: record.result for record in records if isinstance(record, CellFinished)}
+    results = outcomes(records)
     delivered = delivered_graphs(plan, results.values())
     cells = tuple(_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
     counts = {status: sum(cell.status is status for cell in cells) for status in Status}
     return Report(schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells)
+
+
+def outcomes(records: Sequence[Record]) -> dict[str, CellResult]:
+    """The outcome of each cell that has one, in the order of the ledger; those from before a resume say so."""
+    found: dict[str, CellResult] = {}
+    for record in records:
+        if isinstance(record, CellFinished):
+            found.pop(record.result.cell, None)
+            found[record.result.cell] = record.result
+        elif isinstance(record, RunResumed):
+            found = {cell: replace(result, origin=Origin.RESUMED) for cell, result in found.items()}
+    return found
 
 
 def artifact_report(artifact: Artifact, path: str | None) -> ArtifactReport:
@@ -163,7 +177,7 @@ def delivered_graphs(plan: Plan, results: Iterable[CellResult]) -> dict[PurePosi
     paths = {cell.id: layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells}
     votes: dict[PurePosixPath, list[layout.Vote]] = defaultdict(list)
     for result in results:
-        if vote := layout.vote(result):
+        if (vote := layout.vote(result)) and layout.delivers(plan.settings, result):
             votes[paths[result.cell]].append(vote)
     return {path: graph for path, cast in votes.items() if (graph := layout.elected(cast))}
 
@@ -180,7 +194,9 @@ def exit_code(report: Report) -> int:
 
 def _run(records: Sequence[Record]) -> RunReport:
     started = next(record for record in records if isinstance(record, RunStarted))
-    end = next((record for record in reversed(records) if isinstance(record, RunFinished)), None)
+    resumed = [record for record in records if isinstance(record, RunResumed)]
+    end = next((record for record in reversed(records) if isinstance(record, RunFinished | RunResumed)), None)
+    end = end if isinstance(end, RunFinished) else None
     return RunReport(
         run_id=started.run_id,
         started=started.time,
@@ -190,6 +206,7 @@ def _run(records: Sequence[Record]) -> RunReport:
         command=started.command,
         versions=started.versions,
         host=started.host,
+        changes=tuple(dict.fromkeys(change for record in resumed for change in record.changes)),
     )
 
 
@@ -204,6 +221,7 @@ def _row(
     result = results.get(cell.id)
     outcome = result or _absent(cell, run.status)
     verdict = judge(cell.id, outcome.status, issues(plan, unit), today=run.started[:10])
+    shown = layout.shows(plan.settings, outcome)
     return CellReport(
         id=cell.id,
         model=unit.model.name,
@@ -219,10 +237,10 @@ def _row(
         attempts=outcome.attempts,
         durations=outcome.durations,
         peak_memory=outcome.peak_memory,
-        artifact=_artifact(unit, cell, outcome, delivered),
+        artifact=_artifact(unit, cell, outcome, delivered) if shown else _in_the_store(outcome),
         checks=outcome.checks,
         findings=(*verdict.findings, *outcome.findings),
-        error=error_report(outcome.error, _log(outcome)),
+        error=error_report(outcome.error, _log(outcome) if shown else None),
         export_key=outcome.export_key,
         verify_key=outcome.verify_key,
         why_exported=outcome.why_exported,
@@ -244,6 +262,10 @@ def _artifact(unit: Unit, cell: Cell, result: CellResult, delivered: Mapping[Pur
     else:
         place = str(path) if delivered.get(path) == graph.sha256 else None
     return artifact_report(result.artifact, place)
+
+
+def _in_the_store(result: CellResult) -> ArtifactReport | None:
+    return artifact_report(result.artifact, None) if result.artifact else None
 
 
 def _log(result: CellResult) -> str | None:
