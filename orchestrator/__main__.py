@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "verify": "orchestrator.commands.verify",
+    "resume": "orchestrator.commands.resume",
     "init": "orchestrator.commands.init",
     "report": "orchestrator.commands.report",
 }

@@ -45,7 +45,7 @@ from orchestrator.verify.base import REFERENCE_EVALUATOR
 
 SCHEMA = "schema"
 """Name under which `conf/config.yaml` finds the schema in its defaults list."""
-RUN_KEYS = ("cluster", "store", "trust", "require_targets", "select", "skip", "only", "plan")
+RUN_KEYS = ("cluster", "store", "trust", "require_targets", "select", "skip", "only", "plan", "deliver", "force")
 """Keys that hold for the run as a whole; all others may differ from cell to cell."""
 AXES = ("model", "exporter", "opset", "dtype", "target")
 """Keys that have a place of their own in a cell's identifier."""
@@ -55,6 +55,9 @@ LISTS = ("select", "skip", "trust")
 """Keys whose value is a list, where `key=a,b` would be a sweep."""
 ONLY = ("failed", "not_passed", *(status.value for status in Status))
 """What `only` may say: did not end as expected, any other status than passed, or that status."""
+
+DELIVER = ("all", "changed", "none")
+"""What `deliver` may say; the first is the default."""
 
 _Value = TypeVar("_Value")
 _REFUSED: Final = object()
@@ -222,6 +225,8 @@ class FleetConfig:
     """Pattern on models → overrides for them, written as on the command line."""
     known_issues: list[KnownIssueConfig] = field(default_factory=list)
     """Beside those of the models."""
+    deliver: str | None = None
+    """all, changed or none, unless the command line says otherwise."""
 
 
 @dataclass
@@ -244,6 +249,8 @@ class Config:
     skip: list[str] = field(default_factory=list)
     only: str | None = None
     plan: bool = False
+    deliver: str | None = None
+    force: bool = False
 
 
 def register() -> None:
@@ -619,7 +626,18 @@ def _settings(batch: Batch) -> RunSettings:
         trust=_trust(batch, config),
         require_targets=config.require_targets,
         overrides=batch.overrides,
+        deliver=_deliver(batch, config),
+        force=config.force,
     )
+
+
+def _deliver(batch: Batch, config: DictConfig) -> Literal["all", "changed", "none"]:
+    """As the command line or the primary config says, else as the fleets do."""
+    fleets = {fleet.deliver for fleet in _fleets(batch) if fleet.deliver}
+    wished: set[str] = {config.deliver} if config.deliver else fleets or {DELIVER[0]}
+    if len(wished) > 1:
+        raise UserError(f"deliver: the fleets wish for {' and '.join(sorted(wished))}; say which with deliver=…")
+    return cast(Literal["all", "changed", "none"], _one_of("deliver", wished.pop(), DELIVER))
 
 
 def _check_run_keys(assignments: Sequence[Assignment]) -> None:

@@ -36,6 +36,8 @@ class Fleet:
     exclude: tuple[str, ...]
     """Patterns on cell identifiers."""
     known_issues: tuple[KnownIssue, ...]
+    deliver: str | None = None
+    """What of its artifacts goes into the run folder, unless the command line says otherwise."""
 
     def of(self, model: str) -> tuple[str, ...]:
         """All overrides for a model, in the order in which later ones replace earlier ones."""
@@ -68,6 +70,7 @@ def read_fleet(name: str, raw: Mapping[str, Any], file: Path, models: Sequence[s
         overrides={pattern: tuple(texts) for pattern, texts in raw["overrides"].items()},
         exclude=tuple(raw["exclude"]),
         known_issues=tuple(read_known_issues(raw["known_issues"], wrong)),
+        deliver=raw["deliver"],
     )
     for pattern in fleet.overrides:
         if not any(fnmatchcase(model, pattern) for model in fleet.models):

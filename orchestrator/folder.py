@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as changed
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from orchestrator import layout
+from orchestrator import layout, statement
 from orchestrator.deliver import Delivery
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, StorageError
 from orchestrator.report import json, markdown
-from orchestrator.report.summary import Report, delivered_graphs, exit_code, summarise
+from orchestrator.report.summary import Report, delivered_graphs, exit_code, outcomes, summarise
 from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellResult, Stage, Status
 from orchestrator.spec import Plan
 from orchestrator.store import ledger
@@ -76,7 +76,7 @@ class RunFolder:
         return cls(path, plan, record), plan, records
 
     def resume(self, kept: Iterable[CellResult], changes: Sequence[str]) -> None:
-        """Put on record that the run goes on, and deliver again what stands: the driver may have been killed in the middle of it.
+        """Put on record that the run goes on, and deliver again what stands: the driver may have been killed while it did.
 
         Raises:
             StorageError: the disk refused, or the store has lost what stands.
@@ -178,9 +178,11 @@ def write_reports(path: Path) -> Report:
     records = ledger.read(path / layout.LEDGER)
     if not records:
         raise EnvironmentRefusedError(f"The run {path} never started: its ledger is empty.")
-    report = summarise(read_plan(path), records)
+    plan = read_plan(path)
+    report = summarise(plan, records)
     replace(path / layout.REPORT_JSON, json.render(report))
     replace(path / layout.REPORT_MARKDOWN, markdown.render(report).encode())
+    _write_statements(path, plan, statement.statements(plan, records))
     return report
 
 
@@ -201,6 +203,17 @@ def read_plan(path: Path) -> Plan:
     if plan.schema_version != SCHEMA_VERSION:
         raise EnvironmentRefusedError(f"{path / layout.PLAN} has schema {plan.schema_version}, this version {SCHEMA_VERSION}.")
     return plan
+
+
+def _write_statements(path: Path, plan: Plan, texts: Mapping[PurePosixPath, bytes]) -> None:
+    """Put the statements beside what they are about; not among its checksums, since who signs them adds lines to the file."""
+    for graph in {layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells}:
+        name = layout.statement_path(graph)
+        if name in texts and (path / graph).is_file():
+            replace(path / name, texts[name])
+        else:
+            with refusals(path / name):
+                (path / name).unlink(missing_ok=True)
 
 
 def _lost(result: CellResult, error: StorageError) -> CellResult:

@@ -62,6 +62,11 @@ def graph_path(unit: Unit, cell: Cell) -> PurePosixPath:
     return PurePosixPath(ARTIFACTS, safe_name(model), safe_name(unit.dtype), f"{name}.onnx")
 
 
+def statement_path(graph: PurePosixPath) -> PurePosixPath:
+    """Where the in-toto statements on a delivered graph are, by the naming convention of in-toto's bundles."""
+    return graph.with_name(f"{graph.name}.intoto.jsonl")
+
+
 def withheld_path(result: CellResult) -> PurePosixPath:
     """Where the graph of a cell that did not pass is kept, with its weights beside it."""
     name = "unverified.onnx" if result.status is Status.UNVERIFIED else "rejected.onnx"

@@ -15,7 +15,7 @@ ISSUE = {"cells": "gpt2-*", "status": "check_failed", "reason": "attention mask"
 
 
 def read(**changes: Any) -> Fleet:
-    raw = {"models": ["*"], "matrix": None, "exclude": [], "overrides": {}, "known_issues": [], **changes}
+    raw = {"models": ["*"], "matrix": None, "exclude": [], "overrides": {}, "known_issues": [], "deliver": None, **changes}
     return read_fleet("mine", raw, FILE, MODELS)
 
 

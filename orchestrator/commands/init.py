@@ -32,7 +32,7 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m orchestrator init",
-        description="Writes a folder for configs of your own: two models, a fleet, a known issue, a README, a schema for editors.",
+        description="Writes a folder for configs of your own: models, a fleet, a known issue, a README, a schema for editors.",
         allow_abbrev=False,
     )
     parser.add_argument("folder", metavar="DIR", help="new or empty")

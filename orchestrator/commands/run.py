@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator import history, provenance
-from orchestrator.errors import EXIT_PASSED, EnvironmentRefusedError, InterruptedRunError, OrchestratorError
+from orchestrator import history, layout, provenance
+from orchestrator.cache import Cache, Known
+from orchestrator.errors import EXIT_PASSED, EnvironmentRefusedError
+from orchestrator.execute import execute
 from orchestrator.folder import RunFolder
-from orchestrator.plan import identifier, longest_first, share_cores
+from orchestrator.keys.cells import Keys
+from orchestrator.plan import identifier, share_cores
 from orchestrator.plan import plan as make_plan
-from orchestrator.report import live, planned, terminal, wording
-from orchestrator.report.summary import exit_code
-from orchestrator.result import CellFinished
-from orchestrator.schedulers import base as schedulers
+from orchestrator.report import planned, terminal, wording
 from orchestrator.selection import select
-from orchestrator.spec import ClusterSpec, Plan, RunSpec, Unit, UnitTask
-from orchestrator.store import disk
-from orchestrator.store.ledger import RunStatus
+from orchestrator.spec import ClusterSpec, Plan, RunSpec
+from orchestrator.store import disk, index
 
 
 def run(spec: RunSpec, configs: Mapping[str, str], *, as_json: bool = False) -> int:
@@ -41,23 +40,22 @@ def run(spec: RunSpec, configs: Mapping[str, str], *, as_json: bool = False) -> 
     """
     runs = Path(spec.settings.runs)
     spec = select(spec, history.newest(runs) if spec.selection.only else None)
-    known = history.costs(runs, {identifier(request) for request in spec.requests})
-    plan = make_plan(spec, _devices(spec.settings.cluster), lambda cells: history.seconds(cells, known))
+    costs = history.costs(runs, {identifier(request) for request in spec.requests})
+    plan = make_plan(spec, _devices(spec.settings.cluster), lambda cells: history.seconds(cells, costs))
     plan = share_cores(plan, os.cpu_count() or 1)
+    cache = Cache(plan, Keys(plan.settings.trust))
+    known = cache.look_up(f"{datetime.now(UTC):%Y-%m-%d}")
     console = terminal.open_console()
     if spec.plan_only:
-        planned.show(plan, spec.warnings, console, as_json=as_json)
+        planned.show(plan, known, spec.warnings, console, as_json=as_json)
         return EXIT_PASSED
     for warning in spec.warnings:
         sys.stderr.write(f"{warning}\n")
-    _check_disk(plan, known)
+    _check_disk(plan, known, costs)
+    index.prepare(Path(plan.settings.store))
     folder = RunFolder.create(plan, configs)
     folder.start(["python", "-m", "orchestrator", *sys.argv[1:]], provenance.versions(), provenance.host())
-    with _recorded_end(folder):
-        _work(plan, folder, live.view(plan, console))
-    report = folder.close(RunStatus.FINISHED)
-    terminal.show(report, folder.path, console)
-    return exit_code(report)
+    return execute(plan, folder, cache, known, console)
 
 
 def _devices(cluster: ClusterSpec) -> frozenset[str]:
@@ -65,39 +63,13 @@ def _devices(cluster: ClusterSpec) -> frozenset[str]:
     return frozenset({"cpu", "cuda"}) if cluster.kind == "ray" else provenance.local_devices()
 
 
-def _work(plan: Plan, folder: RunFolder, view: live.View) -> None:
-    """Let the scheduler do the units; each finished cell is delivered and on record before it is shown."""
-    tasks = [_task(plan, unit) for unit in longest_first(plan)]
-    cluster = plan.settings.cluster
-    with view, closing(schedulers.load(cluster.kind)(tasks, cluster)) as events:
-        for event in events:
-            view.on_event(CellFinished(result=folder.finish_cell(event.result)) if isinstance(event, CellFinished) else event)
-
-
-def _check_disk(plan: Plan, known: Mapping[str, history.Cost]) -> None:
+def _check_disk(plan: Plan, known: Known, costs: Mapping[str, history.Cost]) -> None:
     """Refuse a run that is known to write more than there is room for."""
-    needed = history.bytes_needed([cell.id for cell in plan.cells if cell.skip is None], known)
+    done = {hit.cell for hit in known.hits if not layout.delivers(plan.settings, hit)}
+    needed = history.bytes_needed([cell.id for cell in plan.cells if cell.skip is None and cell.id not in done], costs)
     for folder in (plan.settings.runs, plan.settings.store):
         if needed and (free := disk.free(Path(folder))) < needed:
             raise EnvironmentRefusedError(
                 f"{folder}: {wording.size(free)} are free, and the artifacts will take about {wording.size(needed)} by earlier "
                 "runs. Make room, or choose other folders with hydra.sweep.dir and store.path."
             )
-
-
-def _task(plan: Plan, unit: Unit) -> UnitTask:
-    settings = plan.settings
-    return UnitTask(unit=unit, store=settings.store, trust=settings.trust, threads=settings.cluster.threads_per_worker)
-
-
-@contextmanager
-def _recorded_end(folder: RunFolder) -> Iterator[None]:
-    """A run that is ended from outside says so in its ledger, and its reports show what was finished."""
-    try:
-        yield
-    except (InterruptedRunError, KeyboardInterrupt):
-        folder.close(RunStatus.INTERRUPTED)
-        raise
-    except OrchestratorError:
-        folder.close(RunStatus.REFUSED)
-        raise

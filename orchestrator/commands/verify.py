@@ -190,7 +190,7 @@ def _of_folder(path: Path, arguments: argparse.Namespace) -> _Order:
         raise UserError(f"{', '.join(without_effect)}: no effect on a folder, whose {layout.PLAN} says what to judge against")
     root = path.parent if path.name == layout.ARTIFACTS else path
     plan = _plan(root, arguments.path)
-    _check_trust(plan, arguments.trust)
+    check_trust(plan, arguments.trust)
     found = {cell.id: root / layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells}
     found = {cell: graph for cell, graph in found.items() if graph.is_file()}
     _check_artifacts(root, found, arguments.path)
@@ -216,7 +216,7 @@ def _plan(root: Path, typed: str) -> Plan:
         raise UserError(f"{typed}: {error}") from error
 
 
-def _check_trust(plan: Plan, typed: Sequence[str]) -> None:
+def check_trust(plan: Plan, typed: Sequence[str]) -> None:
     """A folder may come from anywhere, so that its plan cannot say what may be called."""
     if missing := sorted({*plan.settings.trust} - {*typed}):
         flags = " ".join(f"--trust '{pattern}'" for pattern in missing)

@@ -12,28 +12,30 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cache import Known
 from orchestrator.report import wording
 from orchestrator.report.rest import Rest
 from orchestrator.result import SCHEMA_VERSION
 from orchestrator.spec import Plan, Unit
 
 
-def show(plan: Plan, warnings: Sequence[str], console: Console, *, as_json: bool) -> None:
+def show(plan: Plan, known: Known, warnings: Sequence[str], console: Console, *, as_json: bool) -> None:
     """Print a plan: a row per unit and the whole, or with `as_json` an object with every cell.
 
     Args:
         plan: The accepted plan.
+        known: What of it is in the cache.
         warnings: What is odd and no mistake.
         console: From `terminal.open_console`.
         as_json: For a script.
     """
     if as_json:
-        text = msgspec.json.format(msgspec.json.encode(document(plan, warnings))).decode()
+        text = msgspec.json.format(msgspec.json.encode(document(plan, known, warnings))).decode()
         console.print(Text(text), soft_wrap=True)
         return
     console.print(_table(plan))
     console.print(Text(summary(plan)), soft_wrap=True)
-    for line in (*_skipped(plan), *warnings):
+    for line in (*_cached(known), *_skipped(plan), *warnings):
         console.print(Text(wording.visible(line)), soft_wrap=True)
 
 
@@ -45,8 +47,9 @@ def summary(plan: Plan) -> str:
     return f"{wording.count(len(plan.cells), 'cell')} in {wording.count(len(plan.units), 'unit')}{estimate}"
 
 
-def document(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:
+def document(plan: Plan, known: Known, warnings: Sequence[str]) -> dict[str, Any]:
     """The plan as `--json` prints it."""
+    cached = {hit.cell for hit in known.hits}
     return {
         "schema_version": SCHEMA_VERSION,
         "workers": plan.settings.cluster.workers,
@@ -62,6 +65,7 @@ def document(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:
                 "dtype": unit.dtype,
                 "target": cell.target.name,
                 "skip": cell.skip,
+                "cached": cell.id in cached,
             }
             for unit in plan.units
             for cell in unit.cells
@@ -84,6 +88,13 @@ def _row(unit: Unit) -> tuple[str, ...]:
     targets = dict.fromkeys(cell.target.name for cell in unit.cells)
     estimate = "" if unit.estimate is None else wording.duration(unit.estimate)
     return (unit.id, " ".join(opsets), " ".join(targets), str(len(unit.cells)), estimate)
+
+
+def _cached(known: Known) -> Iterator[str]:
+    if known.hits:
+        yield f"{wording.count(len(known.hits), 'cell')} will come from the cache"
+    if known.exported:
+        yield f"{wording.count(len(known.exported), 'cell')} will be verified again and not exported"
 
 
 def _skipped(plan: Plan) -> Iterator[str]:

@@ -128,7 +128,7 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
         plan: What was to be done.
         records: The ledger; its first record is a RunStarted.
     """
-    run = _run(records)
+    run = run_report(records)
     results = outcomes(records)
     delivered = delivered_graphs(plan, results.values())
     cells = tuple(_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
@@ -146,6 +146,25 @@ def outcomes(records: Sequence[Record]) -> dict[str, CellResult]:
         elif isinstance(record, RunResumed):
             found = {cell: replace(result, origin=Origin.RESUMED) for cell, result in found.items()}
     return found
+
+
+def run_report(records: Sequence[Record]) -> RunReport:
+    """The run as a whole; the first record of its ledger is a RunStarted."""
+    started = next(record for record in records if isinstance(record, RunStarted))
+    resumed = [record for record in records if isinstance(record, RunResumed)]
+    end = next((record for record in reversed(records) if isinstance(record, RunFinished | RunResumed)), None)
+    end = end if isinstance(end, RunFinished) else None
+    return RunReport(
+        run_id=started.run_id,
+        started=started.time,
+        finished=end.time if end else None,
+        status=end.status if end else RunStatus.RUNNING,
+        exit_code=end.exit_code if end else None,
+        command=started.command,
+        versions=started.versions,
+        host=started.host,
+        changes=tuple(dict.fromkeys(change for record in resumed for change in record.changes)),
+    )
 
 
 def artifact_report(artifact: Artifact, path: str | None) -> ArtifactReport:
@@ -190,24 +209,6 @@ def unexpected(report: Report) -> list[CellReport]:
 def exit_code(report: Report) -> int:
     """Exit code of a run that reached its end: 0 if every cell ended as expected, else 1."""
     return EXIT_UNEXPECTED if unexpected(report) else EXIT_PASSED
-
-
-def _run(records: Sequence[Record]) -> RunReport:
-    started = next(record for record in records if isinstance(record, RunStarted))
-    resumed = [record for record in records if isinstance(record, RunResumed)]
-    end = next((record for record in reversed(records) if isinstance(record, RunFinished | RunResumed)), None)
-    end = end if isinstance(end, RunFinished) else None
-    return RunReport(
-        run_id=started.run_id,
-        started=started.time,
-        finished=end.time if end else None,
-        status=end.status if end else RunStatus.RUNNING,
-        exit_code=end.exit_code if end else None,
-        command=started.command,
-        versions=started.versions,
-        host=started.host,
-        changes=tuple(dict.fromkeys(change for record in resumed for change in record.changes)),
-    )
 
 
 def _row(

@@ -1,13 +1,14 @@
 """The append-only record of a run: one JSON line per record, each with its checksum and number.
 
 With plan.json it is the truth of a run. A line is handed to the operating system at once, so that a killed driver loses
-nothing, and synced in groups, so that a power cut loses at most the last moments. Two writers of one ledger are not handled.
+nothing, and synced in groups, so that a power cut loses at most the last moments. A writer holds a lock, as long as it lives.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import fcntl
 import os
 import threading
 import zlib
@@ -62,7 +63,16 @@ class RunFinished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     exit_code: int
 
 
-Record = RunStarted | CellFinished | RunFinished
+class RunResumed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A run that was ended early goes on."""
+
+    time: str
+    """ISO 8601, UTC."""
+    changes: tuple[str, ...]
+    """What is not as it was when the run began, a line each."""
+
+
+Record = RunStarted | CellFinished | RunFinished | RunResumed
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -98,7 +108,34 @@ class Ledger:
         with refusals(path):
             descriptor = disk.create(path)
             disk.sync_folder(path.parent)
+        _lock(descriptor, path)
         return cls(path, descriptor, disk)
+
+    @classmethod
+    def reopen(cls, path: Path, disk: Disk = DISK) -> tuple[Ledger, list[Record]]:
+        """Go on with a ledger whose writer is gone; a torn tail is cut off.
+
+        Returns:
+            The ledger, and the records that it has.
+
+        Raises:
+            EnvironmentRefusedError: another process is writing, or as `read`.
+            StorageError: the disk refused.
+        """
+        with refusals(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            _lock(descriptor, path)
+            records = read(path)
+            with refusals(path):
+                os.ftruncate(descriptor, sum(len(line) + 1 for line in _lines(path)))
+                disk.sync(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        ledger = cls(path, descriptor, disk)
+        ledger._number = len(records)
+        return ledger, records
 
     def append(self, record: Record) -> None:
         """Write a record.
@@ -164,10 +201,7 @@ def read(path: Path) -> list[Record]:
         StorageError: the file cannot be read.
     """
     with refusals(path):
-        lines = path.read_bytes().split(b"\n")[:-1]
-    # A crash leaves zeros where a block did not reach the device; a line as we write it holds none.
-    while lines and b"\0" in lines[-1]:
-        lines.pop()
+        lines = _lines(path)
     try:
         entries = [entry for entry in map(_entry, lines) if entry]
     except msgspec.MsgspecError as error:
@@ -177,6 +211,26 @@ def read(path: Path) -> list[Record]:
     if [entry.number for entry in entries] != list(range(len(lines))):
         raise EnvironmentRefusedError(_damage(path, len(lines), entries))
     return [entry.record for entry in entries]
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    # A crash leaves zeros where a block did not reach the device; a line as we write it holds none.
+    while lines and b"\0" in lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Held until the descriptor is closed, by whatever end its process has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise EnvironmentRefusedError(f"{path}: another process is writing it; the run is still going on.") from error
+    except OSError:
+        # A file system without locks; there the user looks after it.
+        return
 
 
 def _line(number: int, record: Record) -> bytes:

@@ -1,0 +1,95 @@
+"""From an accepted plan to the end of its run: what is known is taken over, the rest is done, all is recorded and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+
+from rich.console import Console
+
+from orchestrator.attribution import waiting
+from orchestrator.cache import Cache, Known
+from orchestrator.errors import InterruptedRunError, OrchestratorError
+from orchestrator.folder import RunFolder
+from orchestrator.plan import longest_first
+from orchestrator.report import live, terminal
+from orchestrator.report.summary import exit_code
+from orchestrator.result import CellFinished, CellResult
+from orchestrator.schedulers import base as schedulers
+from orchestrator.spec import Plan, Unit, UnitTask
+from orchestrator.store.ledger import RunStatus
+
+
+def execute(
+    plan: Plan, folder: RunFolder, cache: Cache, known: Known, console: Console, kept: Sequence[CellResult] = ()
+) -> int:
+    """Do what is not known; each finished cell is delivered and on record before it is shown.
+
+    Args:
+        plan: The accepted plan.
+        folder: Of the run, begun or resumed.
+        cache: What the plan was looked up in.
+        known: What was found.
+        console: For the live view and the end.
+        kept: Outcomes from before the run was resumed, which are on record.
+
+    Returns:
+        0 if every cell ended as expected, else 1.
+
+    Raises:
+        EnvironmentRefusedError: Workers, store or disk refused.
+        InterruptedRunError: Ctrl-C or SIGTERM; what was finished is on record.
+    """
+    with _recorded_end(folder):
+        _work(plan, folder, live.view(plan, console), cache, known, kept)
+    report = folder.close(RunStatus.FINISHED)
+    terminal.show(report, folder.path, console)
+    return exit_code(report)
+
+
+def _work(plan: Plan, folder: RunFolder, view: live.View, cache: Cache, known: Known, kept: Sequence[CellResult]) -> None:
+    with view:
+        for result in kept:
+            view.on_event(CellFinished(result=result))
+        done = [result.cell for result in kept]
+        for hit in known.hits:
+            if folder.finish_known(hit):
+                done.append(hit.cell)
+                view.on_event(CellFinished(result=hit))
+            else:
+                cache.missed(hit.cell)
+        tasks = [task for unit in longest_first(plan) if waiting(task := _task(plan, unit, done, known.exported))]
+        with closing(schedulers.load(plan.settings.cluster.kind)(tasks, plan.settings.cluster)) as events:
+            for event in events:
+                view.on_event(_recorded(event, folder, cache) if isinstance(event, CellFinished) else event)
+
+
+def _recorded(event: CellFinished, folder: RunFolder, cache: Cache) -> CellFinished:
+    result = folder.finish_cell(cache.with_keys(event.result))
+    cache.remember(result)
+    return CellFinished(result=result)
+
+
+def _task(plan: Plan, unit: Unit, done: Collection[str], exported: Mapping[str, CellResult]) -> UnitTask:
+    settings, cells = plan.settings, {cell.id for cell in unit.cells}
+    return UnitTask(
+        unit=unit,
+        store=settings.store,
+        trust=settings.trust,
+        threads=settings.cluster.threads_per_worker,
+        done=tuple(cell for cell in done if cell in cells),
+        exported={cell: result for cell, result in exported.items() if cell in cells},
+    )
+
+
+@contextmanager
+def _recorded_end(folder: RunFolder) -> Iterator[None]:
+    """A run that is ended from outside says so in its ledger, and its reports show what was finished."""
+    try:
+        yield
+    except (InterruptedRunError, KeyboardInterrupt):
+        folder.close(RunStatus.INTERRUPTED)
+        raise
+    except OrchestratorError:
+        folder.close(RunStatus.REFUSED)
+        raise
