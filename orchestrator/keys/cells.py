@@ -119,11 +119,12 @@ class Keys:
         functions = (unit.exporter.options.get(translations.OPTION) or {}).values()
         modules: dict[str, str] = {}
         imported: set[str] = set()
-        for path in {path for target in (*trust.targets(unit.model.build), *functions) for path in self._paths(target)}:
+        for path in (path for target in (*trust.targets(unit.model.build), *functions) for path in self._paths(target)):
             closure = self._closures.of(path)
             modules.update(closure.modules)
             imported |= closure.packages
-        return {"conversion": self._conversion, "modules": modules, "packages": self._distributions(imported)}
+        packages = self._distributions(imported)
+        return {"conversion": self._conversion, "modules": _sorted(modules), "packages": _sorted(packages)}
 
     def _paths(self, target: str) -> Iterable[str]:
         """A target as written, and where it may be defined: in another package, say, that the first one passes on."""
@@ -151,6 +152,11 @@ class Keys:
 
 def _key(parts: Mapping[str, Any]) -> Key:
     return Key(digest=of_value(parts), parts=parts)
+
+
+def _sorted(parts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The digest does not depend on the order, and what is told of a change should not either."""
+    return dict(sorted(parts.items()))
 
 
 def _as_sent(unit: Unit) -> Unit:

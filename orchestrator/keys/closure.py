@@ -16,7 +16,7 @@ from pathlib import Path
 
 from orchestrator.build import sources
 from orchestrator.build.sources import Module
-from orchestrator.keys.digests import FileDigests
+from orchestrator.keys.digests import FileDigests, of_value
 from orchestrator.keys.packages import Packages
 
 PROJECT = ("orchestrator", "exporters")
@@ -42,7 +42,7 @@ class _Source:
     """What one module adds to a closure."""
 
     digest: str | None
-    """None for a namespace package, which has no file."""
+    """None for what is left out."""
     imports: tuple[str, ...] = ()
     """Dotted names; of `from a import b` both a and a.b."""
 
@@ -70,6 +70,8 @@ class Closures:
         seen, packages, todo = {target}, set(), [target]
         while todo:
             for module in _on_path(todo.pop()):
+                if module.file is None and not module.compiled:
+                    continue  # A namespace has no code, and may have parts among the installed and among ours.
                 if not self._is_first_party(module):
                     packages.add(_top(module))
                     break
@@ -84,7 +86,7 @@ class Closures:
         top = _top(module)
         if top in PROJECT or top in NOT_FOLLOWED:
             return top in PROJECT
-        places = [module.file] if module.file else [*module.folders, *_compiled_files(module)]
+        places = [module.file] if module.file else _compiled_files(module)
         if any(part in INSTALLED for place in places for part in place.parts):
             return not self._packages.of_import(top)
         return bool(places) and not any(place.is_relative_to(folder) for place in places for folder in STDLIB)
@@ -96,8 +98,8 @@ class Closures:
 
     def _read(self, module: Module) -> _Source:
         if module.file is None:
-            compiled = {file.name: self._files.of(file) for file in _compiled_files(module)}
-            return _Source(next(iter(compiled.values()), None))
+            # There may be one for each version of Python.
+            return _Source(of_value({file.name: self._files.of(file) for file in _compiled_files(module)}))
         digest = self._files.of(module.file)
         return _Source(digest, tuple(dict.fromkeys(_imports(module.file.read_bytes(), module))))
 

@@ -27,7 +27,7 @@ class Packages:
 
         A namespace package may be of several.
         """
-        found = {_normal(name): self.described(name) for name in self._owners.get(top, ())}
+        found = {_normal(name): self.described(name) for name in _owners().get(top, ())}
         return {name: description for name, description in found.items() if description is not None}
 
     def described(self, name: str) -> Description | None:
@@ -44,9 +44,11 @@ class Packages:
         found = {required: self.described(required) for required in _required(name) if "torch" in _required(required)}
         return {required: description for required, description in found.items() if description is not None}
 
-    @functools.cached_property
-    def _owners(self) -> Mapping[str, list[str]]:
-        return metadata.packages_distributions()
+
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    """By import package; read once in the life of a process, like the modules that it imports."""
+    return metadata.packages_distributions()
 
 
 def _described(name: str) -> Description | None:
