@@ -89,7 +89,9 @@ def test_an_unknown_verb_is_told_with_those_that_there_are(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["orchestrator", "verfy", "model.onnx"])
     assert main() == 2
-    assert capsys.readouterr().err.startswith("verfy: there is no verb 'verfy'; did you mean verify? There are: init, verify;")
+    assert capsys.readouterr().err.startswith(
+        "verfy: there is no verb 'verfy'; did you mean verify? There are: init, report, resume, verify;"
+    )
 
 
 # From the command line to the run

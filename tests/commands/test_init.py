@@ -67,7 +67,9 @@ def test_each_model_refers_to_the_schema_beside_it_and_follows_it(tmp_path: Path
 def test_no_name_is_one_of_ours(tmp_path: Path) -> None:
     init.write(tmp_path)
     for group in ("model", "fleet"):
-        assert not {path.name for path in (tmp_path / group).iterdir()} & {path.name for path in (ROOT / "conf" / group).iterdir()}
+        assert not {path.name for path in (tmp_path / group).iterdir()} & {
+            path.name for path in (ROOT / "conf" / group).iterdir()
+        }
 
 
 @pytest.mark.e2e

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.cache import Known
 from orchestrator.report import planned, terminal
 from orchestrator.spec import Plan
 from tests import synthetic
@@ -16,9 +17,15 @@ UNITS = (
 )
 
 
+KNOWN = Known(
+    hits=(synthetic.result("resnet50-dynamo-opset18-float32-cpu"),),
+    exported={"lstm-torchscript-opset20-float32-cpu": synthetic.result("x-opset20-")},
+)
+
+
 def printed(plan: Plan, *warnings: str, as_json: bool = False) -> str:
     stream = io.StringIO()
-    planned.show(plan, warnings, terminal.console_on(stream), as_json=as_json)
+    planned.show(plan, KNOWN, warnings, terminal.console_on(stream), as_json=as_json)
     return stream.getvalue()
 
 
@@ -26,7 +33,9 @@ def test_a_row_per_unit_and_the_whole() -> None:
     lines = [line.split() for line in printed(synthetic.plan(*UNITS), "odd").splitlines()]
     assert ["resnet50-dynamo-float32", "18", "20", "cpu", "2", "30.0", "s"] in lines
     assert ["lstm-torchscript-float32", "20", "cpu", "cuda", "2", "10.0", "s"] in lines
-    assert " ".join(lines[-3]) == "5 cells in 3 units, about 40 s on 1 worker by earlier runs"
+    assert " ".join(lines[-5]) == "5 cells in 3 units, about 40 s on 1 worker by earlier runs"
+    assert " ".join(lines[-4]) == "1 cell will come from the cache"
+    assert " ".join(lines[-3]) == "1 cell will be verified again and not exported"
     assert " ".join(lines[-2]) == "1 cell will be skipped: no worker has a cuda device"
     assert lines[-1] == ["odd"]
 
@@ -49,4 +58,6 @@ def test_a_script_gets_every_cell() -> None:
         "dtype": "float32",
         "target": "cuda",
         "skip": "no worker has a cuda device",
+        "cached": False,
     }
+    assert [cell["cached"] for cell in found["cells"]] == [True, False, False, False, False]
