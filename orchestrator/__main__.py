@@ -32,6 +32,7 @@ VERBS = {
     "resume": "orchestrator.commands.resume",
     "init": "orchestrator.commands.init",
     "report": "orchestrator.commands.report",
+    "audit": "orchestrator.commands.audit",
 }
 """The first word of the command line → the module whose `main` does it. Without a verb it is a run."""
 HYDRA_KEYS = ("hydra.sweep.dir", "hydra.searchpath")

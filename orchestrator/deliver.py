@@ -108,7 +108,7 @@ class Delivery:
     def _deliver(self, path: PurePosixPath, wanted: Mapping[str, FileRef]) -> None:
         folder = self._path / path.parent
         (folder / layout.TEST_DATA).mkdir(parents=True, exist_ok=True)
-        sums = _read_sums(folder)
+        sums = read_sums(folder)
         with contextlib.ExitStack() as undo:
             for name, file in wanted.items():
                 # Shared by several artifacts: weights have their digest as name, test data is made once per model and dtype.
@@ -116,15 +116,15 @@ class Delivery:
                     if self._place(file, folder / name):
                         undo.callback((folder / name).unlink)
                     sums[name] = file.sha256
-            _write_sums(folder, sums)
+            replace(folder / layout.SUMS, sums_text(sums))
             undo.pop_all()
 
     def _withdraw(self, path: PurePosixPath) -> None:
         folder = self._path / path.parent
-        sums = _read_sums(folder)
+        sums = read_sums(folder)
         if sums.pop(path.name, None):
             (folder / path.name).unlink()
-            _write_sums(folder, sums)
+            replace(folder / layout.SUMS, sums_text(sums))
 
     def _place(self, file: FileRef, path: Path) -> bool:
         """Copy a file out of the store unless it is there, as a file of its own; whether it was copied."""
@@ -158,6 +158,45 @@ def delivered_files(unit: Unit, cell: Cell, result: CellResult) -> dict[str, Fil
     return test_data | _files(result.artifact, layout.graph_path(unit, cell).name)
 
 
+def checksums(plan: Plan, results: Iterable[CellResult]) -> dict[PurePosixPath, dict[str, str]]:
+    """What the folders of delivered artifacts hold beside checksums and statements: by folder and name the SHA-256.
+
+    Args:
+        plan: Of the run.
+        results: In the order in which they were delivered.
+    """
+    planned = {cell.id: (unit, cell) for unit in plan.units for cell in unit.cells}
+    votes: dict[PurePosixPath, list[layout.Vote]] = defaultdict(list)
+    sums: dict[PurePosixPath, dict[str, str]] = {}
+    for result in results:
+        vote = layout.vote(result)
+        if vote is None or not layout.delivers(plan.settings, result):
+            continue
+        path = layout.graph_path(*planned[result.cell])
+        votes[path].append(vote)
+        graph = layout.elected(votes[path])
+        if graph is None and path.parent in sums:
+            sums[path.parent].pop(path.name, None)
+        elif vote.passed and vote.graph == graph:
+            files = {name: file.sha256 for name, file in delivered_files(*planned[result.cell], result).items()}
+            sums[path.parent] = files | sums.get(path.parent, {})
+    return sums
+
+
+def sums_text(sums: Mapping[str, str]) -> bytes:
+    """The file of a folder's checksums, as `sha256sum -c` reads it."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """What the file of a folder's checksums says, by name; nothing if there is none."""
+    try:
+        lines = (folder / layout.SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
 def is_own_file(path: Path) -> bool:
     """Whether there is a regular file whose bytes no other name shares."""
     try:
@@ -181,16 +220,3 @@ def _files(artifact: Artifact, graph_name: str) -> dict[str, FileRef]:
     """The files by the names that they get; external data first, so that a graph that is there can be loaded."""
     graph, *data = artifact.files
     return {str(layout.inside(file.name)): file for file in data} | {graph_name: graph}
-
-
-def _read_sums(folder: Path) -> dict[str, str]:
-    try:
-        lines = (folder / layout.SUMS).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-
-def _write_sums(folder: Path, sums: Mapping[str, str]) -> None:
-    lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
-    replace(folder / layout.SUMS, "".join(lines).encode())

@@ -153,17 +153,18 @@ def rebuild(path: Path) -> Report:
     delivered.
 
     Raises:
-        EnvironmentRefusedError: plan or ledger are damaged, or the folder is no run: nothing was written. Or the store has
-            lost or damaged files: everything else was written.
+        EnvironmentRefusedError: plan or ledger are damaged, the run is going on, or the folder is no run: nothing was
+            written. Or the store has lost or damaged files: everything else was written.
     """
-    plan, records = read_plan(path), ledger.read(path / layout.LEDGER)
-    results = list(outcomes(records).values())
-    delivery = Delivery(path, plan)
-    delivery.start_over()
-    lost = {result.cell: errors for result in results if (errors := delivery.restore(result))}
-    elected = delivered_graphs(plan, results)
-    delivery.remove_graphs({layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells} - elected.keys())
-    report = write_reports(path)
+    plan = read_plan(path)
+    with ledger.writers_kept_away(path / layout.LEDGER):
+        results = list(outcomes(ledger.read(path / layout.LEDGER)).values())
+        delivery = Delivery(path, plan)
+        delivery.start_over()
+        lost = {result.cell: errors for result in results if (errors := delivery.restore(result))}
+        elected = delivered_graphs(plan, results)
+        delivery.remove_graphs({layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells} - elected.keys())
+        report = write_reports(path)
     if lost:
         raise EnvironmentRefusedError(_losses(path, lost))
     return report
@@ -180,10 +181,15 @@ def write_reports(path: Path) -> Report:
         raise EnvironmentRefusedError(f"The run {path} never started: its ledger is empty.")
     plan = read_plan(path)
     report = summarise(plan, records)
-    replace(path / layout.REPORT_JSON, json.render(report))
-    replace(path / layout.REPORT_MARKDOWN, markdown.render(report).encode())
+    for name, data in reports(report).items():
+        replace(path / name, data)
     _write_statements(path, plan, statement.statements(plan, records))
     return report
+
+
+def reports(report: Report) -> dict[str, bytes]:
+    """The reports of a run, by file name."""
+    return {layout.REPORT_JSON: json.render(report), layout.REPORT_MARKDOWN: markdown.render(report).encode()}
 
 
 def read_plan(path: Path) -> Plan:

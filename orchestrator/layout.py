@@ -23,6 +23,8 @@ LATEST = "latest"
 """In the folder of all runs: a link to the newest one that finished."""
 ARTIFACTS = "artifacts"
 SUMS = "SHA256SUMS"
+STATEMENTS = ".intoto.jsonl"
+"""Ends the name of a file of statements."""
 TEST_DATA = "test_data_set_0"
 CELLS = "cells"
 VERDICT = "verdict.json"
@@ -64,7 +66,7 @@ def graph_path(unit: Unit, cell: Cell) -> PurePosixPath:
 
 def statement_path(graph: PurePosixPath) -> PurePosixPath:
     """Where the in-toto statements on a delivered graph are, by the naming convention of in-toto's bundles."""
-    return graph.with_name(f"{graph.name}.intoto.jsonl")
+    return graph.with_name(f"{graph.name}{STATEMENTS}")
 
 
 def withheld_path(result: CellResult) -> PurePosixPath:

@@ -52,6 +52,12 @@ def begin(plan: Plan) -> RunFolder:
     return folder
 
 
+def kill(folder: RunFolder) -> Path:
+    """What is left when the driver dies: nobody holds the ledger, and no end is on record."""
+    folder._ledger.close()
+    return folder.path
+
+
 def contents(path: Path) -> dict[str, bytes]:
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
@@ -130,7 +136,7 @@ def test_all_that_is_derived_can_be_deleted_and_rebuilt(plan: Plan, passed: Cell
 def test_the_report_of_a_killed_run_shows_what_it_did(plan: Plan, passed: CellResult) -> None:
     folder = begin(plan)
     folder.finish_cell(passed)
-    report = rebuild(folder.path)
+    report = rebuild(kill(folder))
     assert report.run.status is RunStatus.RUNNING
     assert [cell.reason for cell in report.cells] == ["", "it has no outcome yet"]
 
@@ -215,7 +221,15 @@ def test_a_plan_that_is_damaged_or_of_another_version_is_refused(plan: Plan) -> 
 
 def test_a_run_that_never_started_has_no_report(plan: Plan) -> None:
     with pytest.raises(EnvironmentRefusedError, match="never started"):
-        rebuild(RunFolder.create(plan, {}).path)
+        rebuild(kill(RunFolder.create(plan, {})))
+
+
+def test_a_run_that_is_going_on_is_left_alone(plan: Plan) -> None:
+    folder = begin(plan)
+    before = contents(folder.path)
+    with pytest.raises(EnvironmentRefusedError, match="still going on"):
+        rebuild(folder.path)
+    assert contents(folder.path) == before
 
 
 def test_a_plan_comes_back_as_it_was_written(plan: Plan) -> None:

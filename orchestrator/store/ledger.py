@@ -213,6 +213,23 @@ def read(path: Path) -> list[Record]:
     return [entry.record for entry in entries]
 
 
+@contextlib.contextmanager
+def writers_kept_away(path: Path) -> Iterator[None]:
+    """Hold the lock of a ledger that is only read.
+
+    Raises:
+        EnvironmentRefusedError: another process is writing it.
+        StorageError: the file cannot be read.
+    """
+    with refusals(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _lines(path: Path) -> list[bytes]:
     """The whole lines."""
     lines = path.read_bytes().split(b"\n")[:-1]

@@ -1,0 +1,129 @@
+"""Looks at every byte of a store again. What is damaged is set aside as `*.bad` and listed; nothing is ever deleted.
+
+Temporary files of writers are left out: they may be at work. Whether anything still needs a blob is not asked here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from orchestrator.errors import EnvironmentRefusedError, StorageError
+from orchestrator.store.blobs import SHA256_HEX
+from orchestrator.store.disk import DISK, Disk, refusals
+from orchestrator.store.index import MARK, SCHEMA_VERSION
+
+BAD = ".bad"
+AGAIN = "run again what needs it: it is made anew"
+MOVE = "nothing of ours has this name: move it away"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that is wrong with a file."""
+
+    kind: str
+    """damaged, missing, changed, linked, extra or unreadable."""
+    path: str
+    message: str
+    next: str
+    """What to do about it."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Tally:
+    """What was looked at."""
+
+    files: int = 0
+    bytes: int = 0
+    set_aside: list[str] = field(default_factory=list)
+    """By someone before: listed, and no problem any more."""
+
+
+def audit_store(root: Path, tally: Tally, disk: Disk = DISK) -> Iterator[Problem]:
+    """Hash every blob, entry of the index and download again.
+
+    Args:
+        root: Of the store.
+        tally: Is added to.
+        disk: A test's.
+
+    Raises:
+        EnvironmentRefusedError: It is no store, or one of a newer version.
+    """
+    _check_is_store(root)
+    for path in _files(root):
+        if path.name.endswith(BAD):
+            tally.set_aside.append(str(path))
+            continue
+        try:
+            problem = _look_at(root, path, tally, disk)
+        except FileNotFoundError:
+            # Somebody collected garbage meanwhile.
+            continue
+        except OSError as error:
+            problem = Problem(kind="unreadable", path=str(path), message=f"cannot be read: {error.strerror}", next=AGAIN)
+        if problem:
+            yield problem
+
+
+def _check_is_store(root: Path) -> None:
+    mark = root / MARK
+    if not mark.is_file() and not (root / "blobs").is_dir():
+        raise EnvironmentRefusedError(f"{root} is no store: it has neither {MARK} nor blobs.")
+    if not mark.is_file():
+        return
+    try:
+        found = int(msgspec.json.decode(mark.read_bytes())["schema_version"])
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise EnvironmentRefusedError(f"{mark} is damaged: {error}.") from error
+    if found > SCHEMA_VERSION:
+        raise EnvironmentRefusedError(f"The store {root} has schema {found}, we know {SCHEMA_VERSION}: use the newer one.")
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Everything that is no folder, below the folders whose files can be proved."""
+    for folder in ("blobs", "index", "downloads"):
+        yield from (path for path in sorted((root / folder).rglob("*")) if path.is_symlink() or not path.is_dir())
+
+
+def _look_at(root: Path, path: Path, tally: Tally, disk: Disk) -> Problem | None:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        return Problem(kind="extra", path=str(path), message="is a link or no regular file", next=MOVE)
+    digest, name = _proof(path.relative_to(root).parts, path)
+    if name is None:
+        return Problem(kind="extra", path=str(path), message="is not named by a digest", next=MOVE)
+    tally.files += 1
+    tally.bytes += found.st_size
+    return None if digest == name else _set_aside(path, disk)
+
+
+def _proof(parts: tuple[str, ...], path: Path) -> tuple[str, str | None]:
+    """The digest that a file has, and the one that it should have; None if nothing says so."""
+    kind, *inside = parts
+    if kind == "index":
+        told, _, payload = path.read_bytes().partition(b"\n")
+        return hashlib.sha256(payload).hexdigest(), told.decode(errors="replace")
+    # blobs/ab/cdef… and downloads/<digest>/<name>
+    name = "".join(inside) if kind == "blobs" else inside[0]
+    if not SHA256_HEX.fullmatch(name):
+        return "", None
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), name
+
+
+def _set_aside(path: Path, disk: Disk) -> Problem:
+    bad = path.with_name(f"{path.name}{BAD}")
+    message, advice = f"has other bytes than were written; it was set aside as {bad.name}", AGAIN
+    try:
+        with refusals(path):
+            disk.rename(path, bad)
+    except StorageError as error:
+        message, advice = f"has other bytes than were written, and could not be set aside: {error}", f"rename it to {bad.name}"
+    return Problem(kind="damaged", path=str(path), message=message, next=advice)
