@@ -61,19 +61,22 @@ class RunFolder:
         return cls(path, plan, Ledger.create(path / layout.LEDGER, disk))
 
     @classmethod
-    def reopen(cls, path: Path) -> tuple[RunFolder, Plan, list[Record]]:
+    def reopen(cls, path: Path, plan: Plan) -> tuple[RunFolder, list[Record]]:
         """Go on with a run that was ended early.
 
+        Args:
+            path: Of the folder.
+            plan: From `read_plan`.
+
         Returns:
-            The folder, its plan, and what is on record.
+            The folder, and what is on record.
 
         Raises:
-            EnvironmentRefusedError: it is no run, is damaged, or another process is writing it.
+            EnvironmentRefusedError: the ledger is damaged, or another process is writing it.
             StorageError: the disk refused.
         """
-        plan = read_plan(path)
         record, records = Ledger.reopen(path / layout.LEDGER)
-        return cls(path, plan, record), plan, records
+        return cls(path, plan, record), records
 
     def resume(self, kept: Iterable[CellResult], changes: Sequence[str]) -> None:
         """Put on record that the run goes on, and deliver again what stands: the driver may have been killed while it did.

@@ -9,18 +9,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator import provenance, runs
+from orchestrator import layout, provenance, runs
 from orchestrator.cache import Cache
 from orchestrator.commands.verify import check_trust
 from orchestrator.errors import UserError
 from orchestrator.execute import execute
-from orchestrator.folder import RunFolder
+from orchestrator.folder import RunFolder, read_plan
 from orchestrator.keys.cells import Keys
 from orchestrator.report import terminal
 from orchestrator.report.summary import outcomes
 from orchestrator.result import Origin, Status
 from orchestrator.spec import RunSpec
-from orchestrator.store import index
+from orchestrator.store import index, ledger
 from orchestrator.store.ledger import Record, RunFinished, RunStarted, RunStatus
 
 DESCRIPTION = """\
@@ -50,10 +50,12 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
         InterruptedRunError: Ctrl-C or SIGTERM, again.
     """
     arguments = _parser().parse_args(typed)
-    folder, plan, records = RunFolder.reopen(runs.find(arguments.run))
-    _check_unfinished(records, folder.path)
+    path = runs.find(arguments.run)
+    plan = read_plan(path)
+    _check_unfinished(ledger.read(path / layout.LEDGER), path)
     check_trust(plan, arguments.trust)
     index.prepare(Path(plan.settings.store))
+    folder, records = RunFolder.reopen(path, plan)
     standing = (result for result in outcomes(records).values() if result.status is not Status.INFRA_ERROR)
     kept = [replace(result, origin=Origin.RESUMED) for result in standing]
     changes = [*_changes(records, provenance.versions())]

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.errors import EnvironmentRefusedError, StorageError
 from orchestrator.result import CellFinished, CellResult, Status
 from orchestrator.store.disk import Disk
-from orchestrator.store.ledger import GROUP_RECORDS, Ledger, Record, RunFinished, RunStarted, RunStatus, read
+from orchestrator.store.ledger import GROUP_RECORDS, Ledger, Record, RunFinished, RunResumed, RunStarted, RunStatus, read
 
 
 def started() -> RunStarted:
@@ -202,3 +202,31 @@ def test_after_half_a_line_nothing_more_is_written_and_the_rest_is_readable(tmp_
     with pytest.raises(StorageError):
         ledger.close()
     assert read(ledger.path) == [started()]
+
+
+# Going on with one
+
+
+def test_a_ledger_goes_on_where_its_writer_was_killed(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    ledger, records = Ledger.reopen(path)
+    assert records == RECORDS[:-1]
+    resumed = RunResumed(time="2026-01-02T04:00:00Z", changes=("torch 2.15.0 → 2.16.0",))
+    ledger.append(resumed)
+    ledger.append(ended())
+    ledger.close()
+    assert read(path) == [*RECORDS[:-1], resumed, ended()]
+
+
+def test_a_ledger_has_one_writer(path: Path, tmp_path: Path) -> None:
+    writing = Ledger.create(tmp_path / "other.jsonl")
+    with pytest.raises(EnvironmentRefusedError, match="another process is writing it"):
+        Ledger.reopen(tmp_path / "other.jsonl")
+    writing.close()
+    Ledger.reopen(tmp_path / "other.jsonl")[0].close()
+    path.write_bytes(path.read_bytes().replace(b"RunStarted", b"RunStartet", 1))
+    with pytest.raises(EnvironmentRefusedError, match="is damaged"):
+        Ledger.reopen(path)
+    path.write_bytes(b"")
+    Ledger.reopen(path)[0].close()
