@@ -109,7 +109,7 @@ def _by_checksums(path: Path) -> dict[PurePosixPath, str]:
         PurePosixPath(folder.relative_to(path)) / name: digest
         for folder in folders
         for name, digest in read_sums(folder).items()
-        if layout.inside(name) == PurePosixPath(name)
+        if name and layout.inside(name) == PurePosixPath(name)
     }
 
 

@@ -89,7 +89,7 @@ def test_what_is_no_blob_is_listed_and_left_where_it_is(root: Path, make: object
 
 
 class ReadOnly(Disk):
-    def rename(self, source: Path, destination: Path) -> None:
+    def rename(self, source: Path, destination: Path) -> None:  # noqa: ARG002
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
