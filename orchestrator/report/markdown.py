@@ -108,6 +108,6 @@ COLUMNS: tuple[tuple[str, str, Callable[[CellReport], str]], ...] = (
     ("opset", "--:", wording.opset),
     ("size", "--:", lambda cell: wording.size(cell.artifact.bytes) if cell.artifact else ""),
     ("operators", "--:", lambda cell: str(sum(cell.artifact.op_counts.values())) if cell.artifact else ""),
-    ("time", "--:", lambda cell: wording.duration(cell.durations["total"]) if "total" in cell.durations else ""),
+    ("time", "--:", wording.took),
     ("memory", "--:", lambda cell: wording.size(cell.peak_memory) if cell.peak_memory else ""),
 )

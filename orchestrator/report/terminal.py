@@ -55,7 +55,7 @@ COLUMNS = (
     Column("opset", "right", wording.opset),
     Column("size", "right", lambda cell: wording.size(cell.artifact.bytes) if cell.artifact else ""),
     Column("operators", "right", lambda cell: str(sum(cell.artifact.op_counts.values())) if cell.artifact else ""),
-    Column("time", "right", lambda cell: wording.duration(cell.durations["total"]) if "total" in cell.durations else ""),
+    Column("time", "right", wording.took),
 )
 
 

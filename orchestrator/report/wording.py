@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from orchestrator.report.summary import CellReport, Report, unexpected
-from orchestrator.result import Check, CheckStatus, Status
+from orchestrator.result import Check, CheckStatus, Origin, Status
 from orchestrator.store.ledger import RunStatus
 
 FAILING = (CheckStatus.FAILED, CheckStatus.ERROR)
@@ -21,11 +21,15 @@ NOTED = {"known_issue": "known issue", "known_issue_passed": "no longer an issue
 """Findings that get a line of their own in every report, and what they are called there."""
 
 
+FIRST_TIME = "first time"
+"""Why a cell is exported that never was, see `keys.explain`."""
+
+
 class Note(NamedTuple):
     """Something worth a line beside the table."""
 
     kind: str
-    """known issue, no longer an issue, skipped."""
+    """known issue, no longer an issue, skipped, exported."""
     text: str
     cells: tuple[str, ...]
     """All cells of which it is true."""
@@ -62,7 +66,7 @@ def failures(report: Report) -> list[CellReport]:
 
 
 def notes(report: Report) -> list[Note]:
-    """What else a reader should know, each text once: known issues, met or gone, and why cells were skipped."""
+    """What else a reader should know, each text once: known issues, met or gone, why cells were exported or skipped."""
     cells: dict[tuple[str, str], list[str]] = defaultdict(list)
     for cell in report.cells:
         for finding in cell.findings:
@@ -70,7 +74,18 @@ def notes(report: Report) -> list[Note]:
                 cells[kind, finding.message].append(cell.id)
         if cell.status is Status.SKIPPED:
             cells["skipped", cell.reason].append(cell.id)
+    whys = {cell.id: cell.why_exported for cell in report.cells if cell.why_exported}
+    # Where everything is new there is nothing to explain.
+    for cell_id, why in whys.items() if {*whys.values()} != {FIRST_TIME} else ():
+        cells["exported", why].append(cell_id)
     return [Note(kind, text, tuple(named)) for (kind, text), named in cells.items()]
+
+
+def took(cell: CellReport) -> str:
+    """How long a cell took, or where its outcome comes from if not from work."""
+    if cell.origin is not Origin.RAN:
+        return {Origin.CACHE: "cached", Origin.RESUMED: "before"}[cell.origin]
+    return duration(cell.durations["total"]) if "total" in cell.durations else ""
 
 
 def problems(cell: CellReport) -> list[str]:

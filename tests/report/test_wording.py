@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.report import wording
 from orchestrator.report.summary import Report, summarise
-from orchestrator.result import Check, CheckStatus, Status
+from orchestrator.result import Check, CheckStatus, Origin, Status
 from orchestrator.store.ledger import RunStatus
 from tests import synthetic
 
@@ -157,3 +157,21 @@ def test_a_guess_is_said_no_finer_than_it_is(seconds: float, text: str) -> None:
 )
 def test_what_a_terminal_would_obey_is_made_visible(text: str, shown: str) -> None:
     assert wording.visible(text) == shown
+
+
+def test_what_was_not_done_says_where_it_comes_from() -> None:
+    plan = synthetic.plan(*(synthetic.unit(name) for name in ("a", "b", "c")))
+    results = [
+        synthetic.result(cell.id, origin=origin, why_exported=why)
+        for cell, origin, why in zip(plan.cells, Origin, (None, None, "torch 2.14.1 → 2.15.0, nothing else"), strict=True)
+    ]
+    report = summarise(plan, synthetic.ledger(*results))
+    assert [wording.took(cell) for cell in report.cells] == ["9.9 s", "cached", "before"]
+    (note,) = wording.notes(report)
+    assert (note.kind, note.text, note.cells) == ("exported", "torch 2.14.1 → 2.15.0, nothing else", (plan.cells[2].id,))
+
+
+def test_where_all_is_new_nothing_is_explained() -> None:
+    plan = synthetic.plan(synthetic.unit("a"))
+    results = [synthetic.result(cell.id, why_exported=wording.FIRST_TIME) for cell in plan.cells]
+    assert wording.notes(summarise(plan, synthetic.ledger(*results))) == []
