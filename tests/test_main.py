@@ -90,7 +90,7 @@ def test_an_unknown_verb_is_told_with_those_that_there_are(
     monkeypatch.setattr(sys, "argv", ["orchestrator", "verfy", "model.onnx"])
     assert main() == 2
     assert capsys.readouterr().err.startswith(
-        "verfy: there is no verb 'verfy'; did you mean verify? There are: init, report, resume, verify;"
+        f"verfy: there is no verb 'verfy'; did you mean verify? There are: {', '.join(sorted(VERBS))};"
     )
 
 
