@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 VERBS = {
     "verify": "orchestrator.commands.verify",
     "resume": "orchestrator.commands.resume",
+    "gc": "orchestrator.commands.gc",
     "init": "orchestrator.commands.init",
     "report": "orchestrator.commands.report",
     "audit": "orchestrator.commands.audit",

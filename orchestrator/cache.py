@@ -131,4 +131,4 @@ class Cache:
     def _there(self, result: CellResult) -> bool:
         """Whether the store has all files; their bytes are looked at when they are handed out."""
         files: list[FileRef] = [*result.attachments, *(result.artifact.files if result.artifact else ())]
-        return all(self._blobs.has(file.sha256) for file in files)
+        return all(self._blobs.use(file.sha256) for file in files)

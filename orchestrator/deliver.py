@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -70,9 +70,9 @@ class Delivery:
                 lost.append(error)
         return lost
 
-    def remove_graphs(self, paths: Iterable[PurePosixPath]) -> None:
+    def remove_graphs_but(self, delivered: Collection[PurePosixPath]) -> None:
         """Remove graphs that the run did not deliver; it may have been killed before it could take them back."""
-        for path in paths:
+        for path in {layout.graph_path(unit, cell) for unit, cell in self._planned.values()} - {*delivered}:
             with refusals(self._path / path):
                 (self._path / path).unlink(missing_ok=True)
 

@@ -39,6 +39,7 @@ class RunFolder:
         self._plan = plan
         self._ledger = record
         self._delivery = Delivery(path, plan)
+        self._resumed = False
 
     @classmethod
     def create(cls, plan: Plan, hydra_files: Mapping[str, str], disk: Disk = DISK) -> RunFolder:
@@ -84,6 +85,8 @@ class RunFolder:
         Raises:
             StorageError: the disk refused, or the store has lost what stands.
         """
+        self._resumed = True
+        self._delivery.start_over()
         for result in kept:
             self._delivery.publish(result)
         self._ledger.append(RunResumed(time=_now(), changes=tuple(changes)))
@@ -143,6 +146,10 @@ class RunFolder:
             code = exit_code(summarise(self._plan, ledger.read(self._ledger.path)))
         self._ledger.append(RunFinished(time=_now(), status=status, exit_code=code))
         self._ledger.close()
+        if self._resumed:
+            # What the killed driver had placed and not recorded.
+            results = outcomes(ledger.read(self._ledger.path)).values()
+            self._delivery.remove_graphs_but(delivered_graphs(self._plan, results))
         report = write_reports(self.path)
         if status is RunStatus.FINISHED:
             _point(self.path.parent / layout.LATEST, self.path.name)
@@ -165,8 +172,7 @@ def rebuild(path: Path) -> Report:
         delivery = Delivery(path, plan)
         delivery.start_over()
         lost = {result.cell: errors for result in results if (errors := delivery.restore(result))}
-        elected = delivered_graphs(plan, results)
-        delivery.remove_graphs({layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells} - elected.keys())
+        delivery.remove_graphs_but(delivered_graphs(plan, results))
         report = write_reports(path)
     if lost:
         raise EnvironmentRefusedError(_losses(path, lost))

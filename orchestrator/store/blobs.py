@@ -1,15 +1,16 @@
 """Content-addressed files, shared by all runs: a name is the SHA-256 of the bytes, and what is handed out is hashed again.
 
-Writers need no lock: whoever comes second finds an equal blob. The index from keys to results and the garbage collection,
-which also removes temporary files of killed writers, are not here.
+Writers need no lock: whoever comes second finds an equal blob. What refers to them is in `index`, what can go is found in `gc`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.errors import StorageError
@@ -67,6 +68,12 @@ class BlobStore:
         """Whether there is a blob of that name; its bytes are not looked at."""
         return self._path(sha256).is_file()
 
+    def use(self, sha256: str) -> bool:
+        """Whether there is a blob of that name; if so it counts as used now, and no garbage collection takes it for a day."""
+        with suppress(OSError):
+            os.utime(self._path(sha256))
+        return self.has(sha256)
+
     def _put(self, source: Source) -> tuple[str, int]:
         incoming = self.root / "tmp" / "blob"
         with refusals(self.root):
@@ -75,7 +82,7 @@ class BlobStore:
             with new_file(incoming, self._disk, mode=0o444) as (temporary, descriptor):
                 digest, size = self._hash_and_write(source, descriptor)
                 blob = self._path(digest)
-                if not self._holds(blob, temporary):
+                if not self._holds(digest, temporary):
                     self._disk.sync(descriptor)
                     make_folder(blob.parent, self._disk)
                     self._disk.rename(temporary, blob)
@@ -97,13 +104,14 @@ class BlobStore:
         with temporary.open("rb", buffering=0) as copy:
             return hashlib.file_digest(copy, "sha256").hexdigest()
 
-    def _holds(self, blob: Path, temporary: Path) -> bool:
+    def _holds(self, digest: str, temporary: Path) -> bool:
         """Whether the blob is there with the bytes of the temporary file; one with other bytes is set aside."""
+        blob = self._path(digest)
         if not blob.exists():
             return False
         with blob.open("rb") as old, temporary.open("rb") as new:
             if blob.stat().st_size == temporary.stat().st_size and all(map(bytes.__eq__, _blocks(old), _blocks(new))):
-                return True
+                return self.use(digest)
         self._set_aside(blob)
         return False
 

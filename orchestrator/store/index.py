@@ -7,7 +7,10 @@ aside as `*.bad` and counts as absent.
 from __future__ import annotations
 
 import hashlib
+import os
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,6 +96,9 @@ class Index:
         except StorageError:
             return None
         if hashlib.sha256(payload).hexdigest().encode() == digest:
+            with suppress(OSError):
+                # Used now: a garbage collection takes what nobody asks for.
+                os.utime(path)
             try:
                 return msgspec.json.decode(payload, type=kind)
             except msgspec.MsgspecError:
@@ -123,7 +129,9 @@ def prepare(root: Path, disk: Disk = DISK) -> None:
             replace_durably(mark, msgspec.json.encode({"schema_version": SCHEMA_VERSION}), disk)
         found = msgspec.json.decode(mark.read_bytes())["schema_version"]
         (root / "tmp").mkdir(exist_ok=True)
-        replace_durably(root / "tmp" / "probe", b"", disk)
+        probe = root / "tmp" / f"probe-{secrets.token_hex(6)}"
+        replace_durably(probe, b"", disk)
+        probe.unlink()
     except StorageError as error:
         raise EnvironmentRefusedError(f"The store cannot be used: {error} Or choose another one with store.path.") from error
     except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:

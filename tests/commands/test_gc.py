@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from orchestrator.commands import gc
+from orchestrator.errors import EnvironmentRefusedError, UserError
+from orchestrator.spec import RunSpec
+from tests.small_run import CPU, Run
+
+
+def never(_: Sequence[str]) -> RunSpec:
+    raise AssertionError("there is nothing to configure")
+
+
+def call(*typed: str) -> int:
+    return gc.main(typed, never)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With what a run needs, and an old blob that nothing does."""
+    run = Run(tmp_path)
+    run.finish(CPU)
+    sha256, _ = run.store.put_bytes(b"x" * 2000)
+    blob = run.store.root / "blobs" / sha256[:2] / sha256[2:]
+    os.utime(blob, (0, 0))
+    monkeypatch.chdir(tmp_path)
+    return blob
+
+
+def test_without_delete_it_is_only_told(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--store", "store") == 0
+    assert "2.0 kB can go; --delete removes them" in capsys.readouterr().out
+    assert store.exists()
+
+
+def test_with_delete_it_goes(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--store", "store", "--delete") == 0
+    assert "2.0 kB removed" in capsys.readouterr().out
+    assert not store.exists()
+    call("--store", "store", "--delete")
+    assert "0 B removed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "complaint"),
+    [(["--max-size", "much"], "--max-size much: no size"), (["--keep", "0"], "--keep 0: at least one day")],
+)
+def test_what_makes_no_sense_is_refused(store: Path, typed: list[str], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        call("--store", str(store.parents[2]), *typed)
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EnvironmentRefusedError, match="no store"):
+        call()
