@@ -58,9 +58,9 @@ def test_what_nobody_asked_for_goes_with_what_only_it_needs(store: Store) -> Non
     assert (len(garbage.entries), len(garbage.blobs)) == (1, 2)
     gc.remove(garbage)
     assert store.left() == {b"young", b"shared"}
+    assert store.find().items == ()
     assert store.index.verdict(old) is None
     assert store.index.verdict(young) is not None
-    assert store.find().items == ()
 
 
 def test_what_a_run_refers_to_stays(store: Store, tmp_path: Path) -> None:
