@@ -56,6 +56,10 @@ class StorageError(EnvironmentRefusedError):
         return self.kind in ("missing", "corrupt")
 
 
+class WrongToolsError(Exception):
+    """A worker has other tools than those that the keys of its cells name; never seen by the user as an exception."""
+
+
 class InterruptedRunError(OrchestratorError):
     """The user or the system asked us to stop."""
 

@@ -11,6 +11,7 @@ from orchestrator.attribution import waiting
 from orchestrator.cache import Cache, Known
 from orchestrator.errors import InterruptedRunError, OrchestratorError
 from orchestrator.folder import RunFolder
+from orchestrator.keys import surroundings
 from orchestrator.plan import longest_first
 from orchestrator.report import live, terminal
 from orchestrator.report.summary import exit_code
@@ -78,6 +79,7 @@ def _task(plan: Plan, unit: Unit, done: Collection[str], exported: Mapping[str, 
         trust=settings.trust,
         threads=settings.cluster.threads_per_worker,
         done=tuple(cell for cell in done if cell in cells),
+        tools=surroundings.fingerprint(),
         exported={cell: result for cell, result in exported.items() if cell in cells},
     )
 

@@ -47,6 +47,8 @@ def load() -> None:
     for name in LAZY:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    # Every unit asks for it, and it takes 0.1 s.
+    importlib.import_module("orchestrator.keys.surroundings").fingerprint()
     with contextlib.suppress(ModuleNotFoundError):
         # Its monitor thread would be a stray thread of every unit that shows progress.
         importlib.import_module("tqdm").tqdm.monitor_interval = 0

@@ -302,6 +302,8 @@ class UnitTask:
     threads: int
     done: tuple[str, ...] = field(default=())
     """Cells of the unit that already have a verdict and are not to be done again."""
+    tools: str = ""
+    """What the keys say of tools, environment and platform, see `keys.surroundings.fingerprint`; empty asks for nothing."""
     exported: Mapping[str, CellResult] = field(default_factory=dict)
     """By cell, an earlier outcome whose artifact is in the store and only has to be verified."""
     given: Mapping[str, GivenArtifact] = field(default_factory=dict)

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.build.trust import UntrustedError
-from orchestrator.errors import StorageError
+from orchestrator.errors import StorageError, WrongToolsError
 from orchestrator.result import CellError, CellFinished, CellResult, Finding, Stage, StageStarted, Status
 from orchestrator.spec import Cell
+
+INFRASTRUCTURE = (StorageError, WrongToolsError)
+"""What is no fault of a model or an exporter."""
 
 
 class Stages:
@@ -50,7 +53,7 @@ def failure(cell: Cell, stage: Stage, error: Exception, findings: tuple[Finding,
     kind = _kind(error)
     return CellResult(
         cell=cell.id,
-        status=Status.INFRA_ERROR if isinstance(error, StorageError) or kind == "disk_full" else Status.EXPORT_FAILED,
+        status=Status.INFRA_ERROR if isinstance(error, INFRASTRUCTURE) or kind == "disk_full" else Status.EXPORT_FAILED,
         reason=f"{stage}: {message}",
         findings=findings,
         error=CellError(stage=stage, kind=kind, message=message, traceback="".join(traceback.format_exception(error))),
@@ -63,6 +66,8 @@ def _kind(error: Exception) -> str:
             return error.kind
         case UntrustedError():
             return "untrusted"
+        case WrongToolsError():
+            return "wrong_tools"
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "disk_full"
     return type(error).__name__

@@ -20,6 +20,8 @@ from exporters.registry import EXPORTERS
 from orchestrator.artifact import described
 from orchestrator.build import module as module_builder
 from orchestrator.build import translations
+from orchestrator.errors import WrongToolsError
+from orchestrator.keys import surroundings
 from orchestrator.result import (
     Artifact,
     CellFinished,
@@ -94,6 +96,10 @@ class _UnitRun:
     def events(self) -> Iterator[Event]:
         try:
             yield self.stages.start(Stage.BUILD)
+            if self.task.tools not in ("", surroundings.fingerprint()):
+                raise WrongToolsError(
+                    "this worker has other tools, environment or platform than the plan's keys were made with"
+                )
             with self.stages.timed():
                 module_builder.use_threads(self.task.threads)
                 module = self._build()

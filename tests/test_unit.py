@@ -13,6 +13,7 @@ from exporters import registry
 from exporters.base import CaptureError, Dim, Emission, Progress, Step, TensorSpec
 from orchestrator import unit
 from orchestrator.errors import StorageError
+from orchestrator.keys import surroundings
 from orchestrator.result import CellFinished, CellResult, Event, Stage, StageStarted, Status
 from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, UnitTask, VerifyLevel, VerifySpec, WeightsSpec
 from orchestrator.store.blobs import BlobStore
@@ -205,3 +206,16 @@ def test_an_artifact_that_the_store_has_lost_costs_its_cell(task: UnitTask, tmp_
     lost = replace(task, store=str(tmp_path / "other store"), exported={first: earlier})
     result = results(run(lost, tmp_path / "again"))[first]
     assert (result.status, result.error and result.error.kind) == (Status.INFRA_ERROR, "missing")
+
+
+def test_a_worker_with_other_tools_refuses_its_cells(task: UnitTask, tmp_path: Path) -> None:
+    found = results(run(replace(task, tools="of another machine"), tmp_path))
+    assert {(result.status, result.error and result.error.kind) for result in found.values()} == {
+        (Status.INFRA_ERROR, "wrong_tools")
+    }
+    assert len(found) == 2
+
+
+def test_a_worker_with_the_tools_of_the_keys_does_them(task: UnitTask, tmp_path: Path) -> None:
+    found = results(run(replace(task, tools=surroundings.fingerprint()), tmp_path))
+    assert {result.status for result in found.values()} == {Status.PASSED}

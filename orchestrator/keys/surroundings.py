@@ -6,6 +6,7 @@ Imports none of the tools. A worker compares `here` with what is in the key and 
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import platform
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.build import sources
+from orchestrator.keys.digests import of_value
 from orchestrator.keys.packages import Packages
 
 TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy", "ml-dtypes", "sympy")
@@ -69,6 +71,12 @@ INSTRUCTION_SETS = frozenset(
 def here(packages: Packages) -> Mapping[str, Any]:
     """The parts tools, environment and platform of an export key, as they are in this process."""
     return {"tools": tools(packages), "environment": environment(os.environ), "platform": machine(Path("/"))}
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Digest of `here` in this process: a worker in which it is another one would make something else than its key says."""
+    return of_value(here(Packages()))
 
 
 def tools(packages: Packages) -> Mapping[str, Mapping[str, str]]:
