@@ -21,10 +21,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from orchestrator.config import AXES, RUN_KEYS, Assignment, Batch, Composition, ModelConfig, explain
+from orchestrator.config import AXES, RUN_KEYS, Assignment, Batch, Composition, explain
 from orchestrator.errors import UserError
 from orchestrator.fleet import Fleet, read_fleet
 from orchestrator.names import suggestion
+from orchestrator.structured import ModelConfig
 
 # No dataclasses in this module: Hydra runs plugins before they are in sys.modules, where dataclasses would look.
 ConfigStore.instance().store(

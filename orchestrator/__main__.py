@@ -184,7 +184,7 @@ def _hydra_arguments(arguments: argparse.Namespace) -> Iterator[str]:
 def _start_hydra(arguments: Sequence[str], task: Callable[[Any], None]) -> None:
     import hydra
 
-    from orchestrator.config import register
+    from orchestrator.structured import register
 
     register()
     typed, sys.argv = sys.argv, [sys.argv[0], *arguments]

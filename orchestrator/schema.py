@@ -1,4 +1,4 @@
-"""The JSON schema of a model's YAML file, for editors: made of the dataclasses in `config` and the docstrings of their fields.
+"""The JSON schema of a model's YAML file, for editors: made of the dataclasses in `structured` and their docstrings.
 
 `python -m orchestrator.schema` prints it; `starter/model.schema.json` is what it printed last. It knows types and closed sets
 of values; the rest is `declaration`'s. An interpolation in the place of a number or a flag is not covered.
@@ -16,7 +16,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator import config
+from orchestrator import structured
 from orchestrator.declaration import DTYPES, GENERATORS
 from orchestrator.result import Status
 
@@ -69,7 +69,7 @@ NARROWER: Mapping[tuple[str, str], dict[str, Any]] = {
 
 def model_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a file of the group model."""
-    described = _object(config.ModelConfig)
+    described = _object(structured.ModelConfig)
     # Hydra's own key of a file that builds on another.
     described["properties"]["defaults"] = {
         "type": "array",
@@ -84,7 +84,7 @@ def render() -> str:
 
 
 def _object(kind: type) -> dict[str, Any]:
-    hints, docs, required = typing.get_type_hints(kind, vars(config)), _field_docs(kind), REQUIRED.get(kind.__name__, [])
+    hints, docs, required = typing.get_type_hints(kind, vars(structured)), _field_docs(kind), REQUIRED.get(kind.__name__, [])
     properties = {}
     for field in dataclasses.fields(kind):
         described = _type(hints[field.name], nullable=field.name not in required)

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from orchestrator.config import ModelConfig
 from orchestrator.declaration import Surroundings, read_model
 from orchestrator.spec import ModelSpec
+from orchestrator.structured import ModelConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 FOLDER = CONF / "model"

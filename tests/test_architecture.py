@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("orchestrator", "exporters", "hydra_plugins")
 DOORS = {
-    "hydra": ("orchestrator/config.py", "orchestrator/__main__.py", "hydra_plugins/"),
+    "hydra": ("orchestrator/config.py", "orchestrator/structured.py", "orchestrator/__main__.py", "hydra_plugins/"),
     "omegaconf": ("orchestrator/config.py", "orchestrator/__main__.py", "hydra_plugins/"),
     "ray": ("orchestrator/schedulers/",),
     "torch": ("exporters/", "orchestrator/build/", "orchestrator/zoo/", "orchestrator/verify/"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from orchestrator.config import Assignment, Batch, Composition, Config, hydra_files, load, newest_opset
+from orchestrator.config import Assignment, Batch, Composition, hydra_files, load, newest_opset
 from orchestrator.errors import UserError
 from orchestrator.fleet import Fleet
 from orchestrator.result import Status
@@ -24,6 +24,7 @@ from orchestrator.spec import (
     VerifyLevel,
     VerifySpec,
 )
+from orchestrator.structured import Config
 
 FILE = Path("/configs/model/tiny.yaml")
 GROUPS: dict[str, Any] = {

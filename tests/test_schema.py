@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator import config, schema
+from orchestrator import schema, structured
 
 jsonschema = pytest.importorskip("jsonschema")
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,14 @@ def test_every_model_follows_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [config.ModelConfig, config.InputConfig, config.DimConfig, config.WeightsConfig, config.KnownIssueConfig]
+    "kind",
+    [
+        structured.ModelConfig,
+        structured.InputConfig,
+        structured.DimConfig,
+        structured.WeightsConfig,
+        structured.KnownIssueConfig,
+    ],
 )
 def test_every_field_is_described(kind: type) -> None:
     described = schema._object(kind)["properties"]

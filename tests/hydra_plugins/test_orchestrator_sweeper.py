@@ -11,16 +11,16 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.orchestrator_sweeper import Composer
-from orchestrator import config
-from orchestrator.config import ModelConfig
+from orchestrator import structured
 from orchestrator.errors import UserError
+from orchestrator.structured import ModelConfig
 
 ROOT = Path(__file__).parents[2]
 
 
 def hydra_at(folder: Path, *overrides: str) -> tuple[ConfigLoader, DictConfig]:
     """What Hydra gives to the sweeper, with a user's folder beside ours."""
-    config.register()
+    structured.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         primary = compose("config", [f"hydra.searchpath=[file://{folder}]", *overrides], return_hydra_config=True)
         return GlobalHydra.instance().config_loader(), primary
