@@ -85,7 +85,11 @@ def _check_unfinished(records: Sequence[Record], path: Path) -> None:
         raise UserError(f"{path}: never started; give the command of the run again")
     last = records[-1]
     if isinstance(last, RunFinished) and last.status is RunStatus.FINISHED:
-        raise UserError(f"{path}: reached its end, there is nothing to resume; only=failed does again what failed in it")
+        # Its driver may have been killed when all was on record and the reports were not yet written.
+        raise UserError(
+            f"{path}: reached its end, there is nothing to resume; python -m orchestrator report {path} writes its reports, "
+            "only=failed does again what failed in it"
+        )
 
 
 def _changes(records: Sequence[Record], versions: Mapping[str, str]) -> Iterator[str]:

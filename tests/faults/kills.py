@@ -49,8 +49,8 @@ AGAIN = 1 / 3
 """Of the resumed runs are killed as well."""
 LONGEST_SECONDS = 180.0
 """A run that takes longer hangs."""
-AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
-"""Ray's own; they look once a minute whether their daemon is there. Here they are ended, so that they do not pile up."""
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "dashboard/agent.py", "runtime_env/agent/main.py")
+"""Ray's own, before and after they name themselves; they look once a minute whether their daemon is there. Ended here at last."""
 TOLD_APART = ("durations", "origin", "attempts", "peak_memory")
 """Fields of a cell's report that are about how it came to be."""
 OF_A_KILL = ("node_lost", "unclean_end")
@@ -96,7 +96,7 @@ class _Seen:
 
     def take(self, trial: _Trial, number: int) -> None:
         violations = list(trial.violations())
-        self.violations += (f"trial {number}, killed {', '.join(trial.killed)}: {violation}" for violation in violations)
+        self.violations += (f"run {number}, killed {', '.join(trial.killed)}: {violation}" for violation in violations)
         self.trials += bool(trial.killed)
         self.equal += bool(trial.killed) and not violations
         self.killed.update(trial.killed)
@@ -119,7 +119,7 @@ class _Trial:
     """A run that is killed once or more often, and what was on record when it was."""
 
     def __init__(self, folder: Path, wanted: Mapping[str, Any], random: Random) -> None:
-        (folder / "tmp").mkdir(parents=True)
+        (folder / "t").mkdir(parents=True)
         self.killed: list[str] = []
         self.counts: Counter[str] = Counter()
         self._folder, self._wanted, self._random = folder, wanted, random
@@ -181,7 +181,7 @@ class _Trial:
 
     def _start_and_kill(self, victim: str | None, *, again: bool = False) -> None:
         """One driver from its start to its end."""
-        environment = {**os.environ, "TMPDIR": str(self._folder / "tmp"), "JOURNAL": str(self._folder / "journal")}
+        environment = {**os.environ, "TMPDIR": str(self._folder / "t"), "JOURNAL": str(self._folder / "journal")}
         arguments = [sys.executable, "-m", "tests.faults.fleet", str(self._folder)]
         if self.run and not again:
             arguments.append(str(self.run))
@@ -319,7 +319,9 @@ def _undisturbed(folder: Path, random: Random) -> Mapping[str, Any]:
     """What the report of a run says that nobody kills."""
     trial = _Trial(folder, {}, random)
     trial.go_to_the_end(itertools.repeat(None), most=0)
-    return trial.comparable()
+    report = trial.comparable()
+    assert report["counts"][Status.PASSED] == fleet.CELLS, report["counts"]
+    return report
 
 
 def _comparable(report: Mapping[str, Any]) -> dict[str, Any]:
