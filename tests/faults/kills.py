@@ -50,7 +50,7 @@ AGAIN = 1 / 3
 LONGEST_SECONDS = 180.0
 """A run that takes longer hangs."""
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "dashboard/agent.py", "runtime_env/agent/main.py")
-"""Ray's own, before and after they name themselves; they look once a minute whether their daemon is there. Ended here at last."""
+"""Ray's own, before and after they name themselves; once a minute they look for their daemon. Ended here after each run."""
 TOLD_APART = ("durations", "origin", "attempts", "peak_memory")
 """Fields of a cell's report that are about how it came to be."""
 OF_A_KILL = ("node_lost", "unclean_end")
