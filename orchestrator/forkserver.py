@@ -83,9 +83,16 @@ class ForkServer:
         return _ready_path(self.address).exists()
 
     @property
+    def killed(self) -> bool:
+        """Whether it ended by SIGKILL, which says nothing of what it loads."""
+        return self._process.poll() == -signal.SIGKILL
+
+    @property
     def last_words(self) -> str:
-        """The last line that it printed: of an exception that ended it, its type and message."""
-        return _printed(self.address).rpartition("\n")[2]
+        """The last line that it printed: of an exception that ended it, its type and message; or that it was killed."""
+        return (
+            "it was killed, perhaps by the kernel, out of memory" if self.killed else _printed(self.address).rpartition("\n")[2]
+        )
 
     @property
     def running(self) -> bool:

@@ -144,10 +144,11 @@ class ForkServers:
         """Of a server that runs.
 
         Raises:
-            EnvironmentRefusedError: the last one ended before it could fork; so would the next.
+            EnvironmentRefusedError: the last one ended before it could fork; so would the next, unless the first was killed.
         """
         if not self._server.running:
-            if not self._server.loaded:
+            once_more = self._server.killed and self._count == 1
+            if not self._server.loaded and not once_more:
                 raise EnvironmentRefusedError(f"What every unit needs cannot be imported: {self._server.last_words}")
             self._server = self._start()
         return self._server.address

@@ -7,12 +7,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator import provenance
 from orchestrator.errors import EnvironmentRefusedError
 from orchestrator.forkserver import ForkServerError
 from orchestrator.schedulers.nodes import ForkServers, Proof, Supervisor, challenged, objections, private_folder, prove
+from tests.misbehaving.family import wait_for_the_end_of
 
 ROOT = Path(__file__).parents[2]
 OURS = {"onnx": "1.23", "torch": "2.15"}
@@ -101,6 +103,27 @@ def test_a_lost_fork_server_has_a_successor() -> None:
         servers.close()
         assert first != second
     assert not folder.exists()
+
+
+def test_a_fork_server_that_was_killed_while_it_loaded_has_one_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_library.py").write_text("import time; time.sleep(60)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with private_folder() as folder:
+        servers = ForkServers(folder, ("slow_library",), threads=1)
+        first = servers.address()
+        kill_the_one_that_loads("slow_library")
+        assert servers.address() != first
+        kill_the_one_that_loads("slow_library")
+        with pytest.raises(EnvironmentRefusedError, match="cannot be imported: it was killed"):
+            servers.address()
+
+
+def kill_the_one_that_loads(library: str) -> None:
+    (server,) = (process for process in psutil.Process().children() if library in process.cmdline())
+    server.kill()
+    wait_for_the_end_of([server])
 
 
 def test_an_actor_ends_and_cleans_up_when_its_parent_is_gone() -> None:
