@@ -19,6 +19,8 @@ from orchestrator.store.disk import DISK, Disk, refusals
 from orchestrator.store.index import MARK, SCHEMA_VERSION
 
 BAD = ".bad"
+TEMPORARY = ".*.part"
+"""Of writers: in `tmp`, and where an entry of the index is to be."""
 AGAIN = "run again what needs it: it is made anew"
 MOVE = "nothing of ours has this name: move it away"
 
@@ -89,7 +91,8 @@ def _check_is_store(root: Path) -> None:
 def _files(root: Path) -> Iterator[Path]:
     """Everything that is no folder, below the folders whose files can be proved."""
     for folder in ("blobs", "index", "downloads"):
-        yield from (path for path in sorted((root / folder).rglob("*")) if path.is_symlink() or not path.is_dir())
+        found = (path for path in sorted((root / folder).rglob("*")) if not path.match(TEMPORARY))
+        yield from (path for path in found if path.is_symlink() or not path.is_dir())
 
 
 def _look_at(root: Path, path: Path, tally: Tally, disk: Disk) -> Problem | None:

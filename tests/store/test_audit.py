@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
     download = root / "downloads" / hashlib.sha256(b"weights").hexdigest() / "w.safetensors"
     download.parent.mkdir(parents=True)
     download.write_bytes(b"weights")
-    (root / "tmp" / ".blob.part").write_bytes(b"gra")
+    (root / "tmp" / ".blob.0123456789ab.part").write_bytes(b"gra")
     return root
 
 
@@ -50,6 +50,14 @@ def test_a_whole_store_has_no_problem_and_all_of_it_is_read(root: Path) -> None:
     assert problems == []
     assert (tally.files, tally.bytes) == (3, sum(path.stat().st_size for path in proved(root)))
     assert files(root) == before
+
+
+def test_what_a_writer_of_the_index_has_not_finished_is_left_to_it(root: Path) -> None:
+    unfinished = root / "index" / "verify" / KEY[:2] / f".{KEY[2:]}.json.0123456789ab.part"
+    unfinished.write_bytes(b"half an ent")
+    problems, tally = audit(root)
+    assert (problems, tally.set_aside) == ([], [])
+    assert unfinished.exists()
 
 
 @pytest.mark.parametrize("top", ["blobs", "index", "downloads"])
