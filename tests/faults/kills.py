@@ -49,8 +49,15 @@ AGAIN = 1 / 3
 """Of the resumed runs are killed as well."""
 LONGEST_SECONDS = 180.0
 """A run that takes longer hangs."""
-AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "dashboard/agent.py", "runtime_env/agent/main.py")
-"""Ray's own, before and after they name themselves; once a minute they look for their daemon. Ended here after each run."""
+RAYS_OWN = (
+    "ray::DashboardAgent",
+    "ray::RuntimeEnvAgent",
+    "dashboard/agent.py",
+    "runtime_env/agent/main.py",
+    "workers/default_worker.py",
+)
+"""Two agents, before and after they name themselves: once a minute they look for their daemon. A worker that was about to start
+when its daemon died, with nothing of ours in it yet: it goes after 25 s. Here they are ended after each run."""
 TOLD_APART = ("durations", "origin", "attempts", "peak_memory")
 """Fields of a cell's report that are about how it came to be."""
 OF_A_KILL = ("node_lost", "unclean_end")
@@ -302,7 +309,7 @@ class _Trial:
     def _left_running(self) -> Iterator[str]:
         """Who is still there some seconds later; nobody stays for the next trial."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (left := [one for one in self._living() if not _is_agent(one)]) and time.monotonic() < deadline:
+        while (left := [one for one in self._living() if not _is_rays_own(one)]) and time.monotonic() < deadline:
             time.sleep(0.1)
         yield from (f"left running: {_command(process)[:200]}" for process in left)
         for process in self._living():
@@ -353,8 +360,8 @@ def _cells(journal: Sequence[str], what: str) -> set[str]:
     return {cell for happened, _, cell in (line.partition(" ") for line in journal) if happened == what}
 
 
-def _is_agent(process: psutil.Process) -> bool:
-    return any(agent in _command(process) for agent in AGENTS)
+def _is_rays_own(process: psutil.Process) -> bool:
+    return any(name in _command(process) for name in RAYS_OWN)
 
 
 def _command(process: psutil.Process) -> str:
