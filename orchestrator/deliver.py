@@ -21,7 +21,7 @@ from orchestrator.report import repro
 from orchestrator.result import SCHEMA_VERSION, Artifact, CellResult, FileRef, Status
 from orchestrator.spec import Cell, Plan, Unit
 from orchestrator.store.blobs import BlobStore
-from orchestrator.store.disk import refusals, replace
+from orchestrator.store.disk import left_behind, refusals, replace
 
 
 class Delivery:
@@ -45,10 +45,12 @@ class Delivery:
                 step()
 
     def start_over(self) -> None:
-        """Take nothing that is in the folder for delivered; what has the right bytes is left where it is."""
+        """Take nothing that is in the folder for delivered; what has the right bytes stays where it is, what is half goes."""
         with refusals(self._path):
             for folder in {layout.graph_path(unit, cell).parent for unit, cell in self._planned.values()}:
                 (self._path / folder / layout.SUMS).unlink(missing_ok=True)
+            for temporary in [*left_behind(self._path)]:
+                temporary.unlink()
 
     def restore(self, result: CellResult) -> list[StorageError]:
         """Deliver a cell of an earlier run again, as much of it as there is.

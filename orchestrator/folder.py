@@ -5,6 +5,7 @@ Names and paths are `layout`'s, artifacts are `deliver`'s business. Two writers 
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ class RunFolder:
             make_folder(path / layout.HYDRA, disk)
         for name, text in hydra_files.items():
             replace_durably(path / layout.HYDRA / name, text.encode(), disk)
-        replace_durably(path / layout.PLAN, msgspec.json.format(msgspec.json.encode(plan)) + b"\n", disk)
+        replace_durably(path / layout.PLAN, _plan_text(plan), disk)
         return cls(path, plan, Ledger.create(path / layout.LEDGER, disk))
 
     @classmethod
@@ -93,8 +94,10 @@ class RunFolder:
 
     def start(self, command: Sequence[str], versions: Mapping[str, str], host: Mapping[str, str | int | float | None]) -> None:
         """Put the beginning on record; see `RunStarted` for the arguments."""
-        run_id = self.path.name
-        self._ledger.append(RunStarted(run_id=run_id, time=_now(), command=tuple(command), versions=versions, host=host))
+        digest = hashlib.sha256(_plan_text(self._plan)).hexdigest()
+        self._ledger.append(
+            RunStarted(run_id=self.path.name, time=_now(), command=tuple(command), versions=versions, host=host, plan=digest)
+        )
 
     def finish_cell(self, result: CellResult) -> CellResult:
         """Deliver a cell and put it on record.
@@ -205,19 +208,26 @@ def read_plan(path: Path) -> Plan:
     """The plan of a run folder.
 
     Raises:
-        EnvironmentRefusedError: it is missing, damaged or of another version.
+        EnvironmentRefusedError: it is missing, damaged, of another version, or not the one that the ledger begins with.
     """
+    stands = "Nothing can be rebuilt without it; what was delivered still stands, restore the file from a copy"
     try:
         data = (path / layout.PLAN).read_bytes()
         plan = msgspec.json.decode(data, type=Plan)
     except FileNotFoundError as error:
         raise EnvironmentRefusedError(f"{path} is no run folder: it has no {layout.PLAN}.") from error
     except msgspec.MsgspecError as error:
-        stands = "Nothing can be rebuilt without it; what was delivered still stands, restore the file from a copy"
         raise EnvironmentRefusedError(f"{path / layout.PLAN} is damaged or of another version: {error}. {stands}.") from error
     if plan.schema_version != SCHEMA_VERSION:
         raise EnvironmentRefusedError(f"{path / layout.PLAN} has schema {plan.schema_version}, this version {SCHEMA_VERSION}.")
+    began = ledger.beginning(path / layout.LEDGER)
+    if began and began.plan not in (None, hashlib.sha256(data).hexdigest()):
+        raise EnvironmentRefusedError(f"{path / layout.PLAN} has other bytes than when the run began. {stands}.")
     return plan
+
+
+def _plan_text(plan: Plan) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(plan)) + b"\n"
 
 
 def _write_statements(path: Path, plan: Plan, texts: Mapping[PurePosixPath, bytes]) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from orchestrator.errors import EnvironmentRefusedError, StorageError
 from orchestrator.store.blobs import SHA256_HEX
 from orchestrator.store.disk import DISK, Disk, refusals
-from orchestrator.store.index import MARK, SCHEMA_VERSION
+from orchestrator.store.index import MARK, SCHEMA_VERSION, Mark, proof
 
 BAD = ".bad"
 TEMPORARY = ".*.part"
@@ -81,8 +81,8 @@ def _check_is_store(root: Path) -> None:
     if not mark.is_file():
         return
     try:
-        found = int(msgspec.json.decode(mark.read_bytes())["schema_version"])
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        found = msgspec.json.decode(mark.read_bytes(), type=Mark).schema_version
+    except (OSError, msgspec.MsgspecError) as error:
         raise EnvironmentRefusedError(f"{mark} is damaged: {error}.") from error
     if found > SCHEMA_VERSION:
         raise EnvironmentRefusedError(f"The store {root} has schema {found}, we know {SCHEMA_VERSION}: use the newer one.")
@@ -112,7 +112,7 @@ def _proof(parts: tuple[str, ...], path: Path) -> tuple[str, str | None]:
     kind, *inside = parts
     if kind == "index":
         told, _, payload = path.read_bytes().partition(b"\n")
-        return hashlib.sha256(payload).hexdigest(), told.decode(errors="replace")
+        return proof("/".join(inside), payload), told.decode(errors="replace")
     # blobs/ab/cdef… and downloads/<digest>/<name>
     name = "".join(inside) if kind == "blobs" else inside[0]
     if not SHA256_HEX.fullmatch(name):

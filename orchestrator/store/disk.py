@@ -95,6 +95,11 @@ def new_file(path: Path, disk: Disk = DISK, mode: int = 0o666) -> Iterator[tuple
         temporary.unlink(missing_ok=True)
 
 
+def left_behind(folder: Path) -> Iterator[Path]:
+    """Temporary files below a folder in which nobody is writing: of a writer that was killed."""
+    return folder.rglob(".*.part")
+
+
 def write_all(descriptor: int, data: bytes | memoryview, disk: Disk = DISK) -> None:
     """Write everything, in as many calls as the system wants."""
     rest = memoryview(data)

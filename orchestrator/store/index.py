@@ -1,7 +1,7 @@
 """From keys to what came of them: artifacts that need not be exported again, verdicts that still hold.
 
-Written after the blobs that it refers to. An entry holds its own digest; one that is damaged is set
-aside as `*.bad` and counts as absent.
+Written after the blobs that it refers to. An entry holds a digest of itself and its name; one that is damaged or another's
+is set aside as `*.bad` and counts as absent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -41,6 +41,12 @@ class Last:
 
     parts: Mapping[str, Any]
     """Of its export key."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What store.json says of a store."""
+
+    schema_version: Annotated[int, msgspec.Meta(ge=1)]
 
 
 _Entry = TypeVar("_Entry", Exported, CellResult, Last)
@@ -89,13 +95,16 @@ class Index:
     def _cell_path(self, cell: str) -> Path:
         return self._root / "index" / "cells" / f"{layout.safe_name(cell)}.json"
 
+    def _proof(self, path: Path, payload: bytes) -> bytes:
+        return proof(path.relative_to(self._root / "index").as_posix(), payload).encode()
+
     def _read(self, path: Path, kind: type[_Entry]) -> _Entry | None:
         try:
             with refusals(path):
                 digest, _, payload = path.read_bytes().partition(b"\n")
         except StorageError:
             return None
-        if hashlib.sha256(payload).hexdigest().encode() == digest:
+        if self._proof(path, payload) == digest:
             with suppress(OSError):
                 # Used now: a garbage collection takes what nobody asks for.
                 os.utime(path)
@@ -112,7 +121,12 @@ class Index:
         payload = msgspec.json.encode(entry)
         with refusals(path):
             make_folder(path.parent, self._disk)
-        replace_durably(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, self._disk)
+        replace_durably(path, self._proof(path, payload) + b"\n" + payload, self._disk)
+
+
+def proof(name: str, payload: bytes) -> str:
+    """The digest that an entry of that name, relative to the index, begins with."""
+    return hashlib.sha256(f"{name}\n".encode() + payload).hexdigest()
 
 
 def prepare(root: Path, disk: Disk = DISK) -> None:
@@ -126,15 +140,17 @@ def prepare(root: Path, disk: Disk = DISK) -> None:
         with refusals(root):
             make_folder(root, disk)
         if not mark.exists():
-            replace_durably(mark, msgspec.json.encode({"schema_version": SCHEMA_VERSION}), disk)
-        found = msgspec.json.decode(mark.read_bytes())["schema_version"]
+            replace_durably(mark, msgspec.json.encode(Mark(SCHEMA_VERSION)), disk)
+        found = msgspec.json.decode(mark.read_bytes(), type=Mark).schema_version
         (root / "tmp").mkdir(exist_ok=True)
         probe = root / "tmp" / f"probe-{secrets.token_hex(6)}"
-        replace_durably(probe, b"", disk)
-        probe.unlink()
+        try:
+            replace_durably(probe, b"", disk)
+        finally:
+            probe.unlink(missing_ok=True)
     except StorageError as error:
         raise EnvironmentRefusedError(f"The store cannot be used: {error} Or choose another one with store.path.") from error
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (OSError, msgspec.MsgspecError) as error:
         raise EnvironmentRefusedError(f"{root}: is no store, or its {MARK} is damaged: {error}.") from error
     if found > SCHEMA_VERSION:
         raise EnvironmentRefusedError(

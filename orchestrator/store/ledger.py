@@ -52,6 +52,8 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Of this project and of every tool that can change a result."""
     host: Mapping[str, str | int | float | None]
     """The machine of the driver: operating system, processor, cores, memory in bytes, …"""
+    plan: str | None = None
+    """SHA-256 of plan.json, which has no checksum of its own."""
 
 
 class RunFinished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -107,7 +109,12 @@ class Ledger:
         """
         with refusals(path):
             descriptor = disk.create(path)
-            disk.sync_folder(path.parent)
+            try:
+                disk.sync_folder(path.parent)
+            except OSError:
+                os.close(descriptor)
+                path.unlink()
+                raise
         _lock(descriptor, path)
         return cls(path, descriptor, disk)
 
@@ -211,6 +218,16 @@ def read(path: Path) -> list[Record]:
     if [entry.number for entry in entries] != list(range(len(lines))):
         raise EnvironmentRefusedError(_damage(path, len(lines), entries))
     return [entry.record for entry in entries]
+
+
+def beginning(path: Path) -> RunStarted | None:
+    """The first record; None if it is not there or damaged, of which `read` tells more."""
+    try:
+        with path.open("rb") as file:
+            entry = _entry(file.readline().removesuffix(b"\n"))
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return entry.record if entry and isinstance(entry.record, RunStarted) else None
 
 
 @contextlib.contextmanager

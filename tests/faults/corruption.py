@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from orchestrator.audit import audit_run
@@ -170,8 +171,8 @@ def _damaged(data: bytes, other: bytes | None, flips: int) -> Iterator[tuple[str
         yield f"flip of bit {number % 8} at {at}", data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :]
     for length in sorted({0, 1, len(data) // 2, len(data) - 1}):
         yield f"truncation to {length}", data[:length]
-    at = next((at for at in range(len(data) // 2) if data[at] != data[-1 - at]), None)
-    if at is not None:
+    unlike = (at for at in range(len(data) // 2) if data[at] != data[-1 - at])
+    for at in islice(unlike, 1):
         yield f"swap of two bytes, {at} from the ends", _with_two_swapped(data, at)
     if other is not None:
         yield "swap with another file of its kind", other

@@ -296,7 +296,9 @@ def _goes_on(root: Path, seen: Counter[str]) -> Iterator[str]:
         if any(isinstance(entry, CellFinished) for entry in records):
             # Blobs are durable before a record tells of them.
             rebuild(begun[-1])
-            yield from (f"rebuilt, {problem}" for problem in audit_run(begun[-1], Tally()))
+            found = audit_run(begun[-1], Tally())
+            # What was placed for a cell that is not on record stays: it is done again.
+            yield from (f"rebuilt, {problem}" for problem in found if problem.kind != "extra")
             seen["rebuilt"] += 1
         else:
             seen["not begun"] += 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.audit import audit_run
 from orchestrator.errors import EnvironmentRefusedError, StorageError
 from orchestrator.folder import RunFolder, read_plan, rebuild
 from orchestrator.report.summary import outcomes
-from orchestrator.result import CellResult, FileRef
+from orchestrator.result import CellResult, FileRef, Origin
 from orchestrator.spec import Plan
 from orchestrator.store import ledger
 from orchestrator.store.audit import Tally
@@ -91,8 +92,9 @@ def runs(root: Path) -> list[Path]:
 
 
 def outcome(root: Path) -> list[CellResult]:
-    """What is on record of the run."""
-    return sorted(outcomes(ledger.read(runs(root)[-1] / "ledger.jsonl")).values(), key=lambda each: CELLS.index(each.cell))
+    """What is on record of the run, whenever it was done."""
+    results = outcomes(ledger.read(runs(root)[-1] / "ledger.jsonl"))
+    return [replace(results[cell], origin=Origin.RAN) for cell in CELLS if cell in results]
 
 
 def wrongs(root: Path) -> Iterator[str]:
@@ -178,7 +180,7 @@ def _has_ended(records: list[Record]) -> bool:
 def _work(root: Path, folder: RunFolder, records: list[Record], promise: Promise, stop_after: int) -> None:
     done = outcomes(records)
     if records:
-        folder.resume(done.values(), ())
+        folder.resume([replace(each, origin=Origin.RESUMED) for each in done.values()], ())
     else:
         folder.start(["python", "-m", "orchestrator"], {"torch": "2.15.0"}, {"cores": 2})
     for cell in CELLS[:stop_after]:
@@ -202,7 +204,7 @@ def _wrong_records(path: Path) -> Iterator[str]:
     if records and not isinstance(records[0], RunStarted):
         yield "the first record is not the start"
     for cell, kept in outcomes(records).items():
-        if kept != result(cell):
+        if replace(kept, origin=Origin.RAN) != result(cell):
             yield f"the ledger has another outcome of {cell}"
 
 

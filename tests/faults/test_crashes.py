@@ -2,7 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.faults.crashes import Crash, Created, FolderSynced, Promised, Renamed, Synced, Written, campaign, record, seeded
+from tests.faults.crashes import (
+    Crash,
+    Created,
+    FolderSynced,
+    Promised,
+    Renamed,
+    Step,
+    Synced,
+    Written,
+    campaign,
+    record,
+    seeded,
+)
 
 
 def test_after_a_power_cut_no_wrong_byte_is_served_and_the_run_goes_on() -> None:
@@ -16,7 +28,7 @@ def test_everything_that_a_run_writes_is_recorded(tmp_path: Path) -> None:
 
 def test_what_is_synced_is_kept_and_what_is_late_may_be_lost() -> None:
     folder = Path("/a")
-    steps = [Created(0, folder / "t"), Written(0, b"whole"), Synced(0), Renamed(folder / "t", folder / "f")]
+    steps: list[Step] = [Created(0, folder / "t"), Written(0, b"whole"), Synced(0), Renamed(folder / "t", folder / "f")]
     crash = Crash(folders={folder, folder.parent})
     for step in steps:
         crash.take(step)
