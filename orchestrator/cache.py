@@ -5,7 +5,7 @@ Decides by keys alone, without torch; what keys consist of is `orchestrator.keys
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -101,14 +101,26 @@ class Cache:
             StorageError: the disk refused.
         """
         export, verify = self._keys[result.cell]
-        if result.artifact is not None:
-            self._index.put_exported(export.digest, result)
-        untrusted = result.error is not None and result.error.kind == "untrusted"
-        lasts = result.status in LASTING and not untrusted
-        if lasts:
-            self._index.put_verdict(verify.digest, result)
-        if lasts or result.artifact is not None:
+        self._keep(result, export.digest, verify.digest)
+        if _lasts(result) or result.artifact is not None:
             self._index.put_last(result.cell, export.parts)
+
+    def remember_kept(self, results: Iterable[CellResult]) -> None:
+        """Keep outcomes from before a run was resumed: the driver may have been killed when one was just on record.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        for result in results:
+            export, verify = result.export_key, result.verify_key
+            if export and verify and self._index.verdict(verify) is None:
+                self._keep(result, export, verify)
+
+    def _keep(self, result: CellResult, export: str, verify: str) -> None:
+        if result.artifact is not None:
+            self._index.put_exported(export, result)
+        if _lasts(result):
+            self._index.put_verdict(verify, result)
 
     def _open(self) -> Iterator[tuple[Unit, Cell]]:
         return (
@@ -132,3 +144,8 @@ class Cache:
         """Whether the store has all files; their bytes are looked at when they are handed out."""
         files: list[FileRef] = [*result.attachments, *(result.artifact.files if result.artifact else ())]
         return all(self._blobs.use(file.sha256) for file in files)
+
+
+def _lasts(result: CellResult) -> bool:
+    untrusted = result.error is not None and result.error.kind == "untrusted"
+    return result.status in LASTING and not untrusted

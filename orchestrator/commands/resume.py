@@ -63,6 +63,7 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
         sys.stderr.write(f"since the run began: {change}\n")
     folder.resume(kept, changes)
     cache = Cache(plan, Keys(plan.settings.trust), done={result.cell for result in kept})
+    cache.remember_kept(kept)
     known = cache.look_up(f"{datetime.now(UTC):%Y-%m-%d}")
     return execute(plan, folder, cache, known, terminal.open_console(), kept)
 

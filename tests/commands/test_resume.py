@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,11 @@ from orchestrator.commands import resume
 from orchestrator.commands.run import run
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, UserError
 from orchestrator.folder import read_plan
-from orchestrator.report.summary import summarise
+from orchestrator.report.summary import outcomes, summarise
 from orchestrator.result import Origin, Status
 from orchestrator.spec import RunSpec
 from orchestrator.store import ledger
+from orchestrator.store.index import Index
 from orchestrator.store.ledger import RunResumed, RunStatus
 from tests.commands.test_run import CONFIGS, only_run, schedule, spec
 
@@ -54,6 +56,18 @@ def test_what_has_an_outcome_keeps_it_and_the_rest_is_done(interrupted: Path, sc
         ("two", Origin.RAN, Status.PASSED),
         ("three", Origin.RAN, Status.PASSED),
     ]
+
+
+def test_an_outcome_that_the_killed_driver_could_only_put_on_record_is_known_to_later_runs(
+    interrupted: Path, tmp_path: Path, schedule: Any
+) -> None:
+    shutil.rmtree(tmp_path / "store" / "index")
+    schedule(Status.PASSED, Status.PASSED)
+    assert call() == 0
+    results = outcomes(ledger.read(interrupted / "ledger.jsonl")).values()
+    keys = [result.verify_key for result in results]
+    assert len(keys) == 3
+    assert all(key and Index(tmp_path / "store").verdict(key) for key in keys)
 
 
 def test_what_changed_in_between_is_told(
