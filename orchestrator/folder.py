@@ -216,7 +216,7 @@ def read_plan(path: Path) -> Plan:
         plan = msgspec.json.decode(data, type=Plan)
     except FileNotFoundError as error:
         raise EnvironmentRefusedError(f"{path} is no run folder: it has no {layout.PLAN}.") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EnvironmentRefusedError(f"{path / layout.PLAN} is damaged or of another version: {error}. {stands}.") from error
     if plan.schema_version != SCHEMA_VERSION:
         raise EnvironmentRefusedError(f"{path / layout.PLAN} has schema {plan.schema_version}, this version {SCHEMA_VERSION}.")

@@ -17,7 +17,7 @@ from orchestrator.spec import Plan
 from orchestrator.store.blobs import BlobStore
 from orchestrator.store.disk import Disk
 from orchestrator.store.ledger import RunStatus, read
-from tests import synthetic
+from tests import small_run, synthetic
 
 HYDRA_FILES = {"config.yaml": "opset: 20\n", "overrides.yaml": "- +model=resnet50\n"}
 CPU = "resnet50-dynamo-opset20-float32-cpu"
@@ -236,3 +236,22 @@ def test_a_plan_comes_back_as_it_was_written(plan: Plan) -> None:
     units, _ = synthetic.every_status()
     wide = replace(plan, units=units.units)
     assert read_plan(RunFolder.create(wide, {}).path) == wide
+
+
+def test_a_plan_that_is_not_the_one_of_the_beginning_is_refused(tmp_path: Path) -> None:
+    run = small_run.ended(tmp_path)
+    plan = run.path / "plan.json"
+    plan.write_text(plan.read_text().replace('"seconds": 600', '"seconds": 601'))
+    with pytest.raises(EnvironmentRefusedError, match="other bytes than when the run began"):
+        read_plan(run.path)
+    plan.write_bytes(b"{\xe5" + plan.read_bytes()[2:])
+    with pytest.raises(EnvironmentRefusedError, match="is damaged"):
+        read_plan(run.path)
+
+
+def test_what_a_killed_driver_left_half_written_goes_when_the_run_is_rebuilt(tmp_path: Path) -> None:
+    run = small_run.ended(tmp_path)
+    half = run.path / small_run.HERE / ".dynamo-opset20.onnx.0123456789ab.part"
+    half.write_bytes(b"gra")
+    rebuild(run.path)
+    assert not half.exists()

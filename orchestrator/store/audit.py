@@ -82,7 +82,7 @@ def _check_is_store(root: Path) -> None:
         return
     try:
         found = msgspec.json.decode(mark.read_bytes(), type=Mark).schema_version
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EnvironmentRefusedError(f"{mark} is damaged: {error}.") from error
     if found > SCHEMA_VERSION:
         raise EnvironmentRefusedError(f"The store {root} has schema {found}, we know {SCHEMA_VERSION}: use the newer one.")

@@ -150,7 +150,7 @@ def prepare(root: Path, disk: Disk = DISK) -> None:
             probe.unlink(missing_ok=True)
     except StorageError as error:
         raise EnvironmentRefusedError(f"The store cannot be used: {error} Or choose another one with store.path.") from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EnvironmentRefusedError(f"{root}: is no store, or its {MARK} is damaged: {error}.") from error
     if found > SCHEMA_VERSION:
         raise EnvironmentRefusedError(

@@ -138,9 +138,14 @@ def wrong_entries(root: Path) -> Iterator[str]:
 
 
 def wrong_runs(root: Path) -> Iterator[str]:
+    yield from wrong_records(root)
+    for path in sorted((root / "runs").glob("2*")):
+        yield from _wrong_files(path)
+
+
+def wrong_records(root: Path) -> Iterator[str]:
     for path in sorted((root / "runs").glob("2*")):
         yield from _wrong_records(path)
-        yield from _wrong_files(path)
 
 
 def lacks(root: Path) -> Iterator[str]:

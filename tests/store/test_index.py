@@ -79,3 +79,12 @@ def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(EnvironmentRefusedError, match="The store cannot be used"):
             prepare(tmp_path / "closed")
+
+
+def test_an_entry_under_another_ones_name_is_none(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    for cell in ("a", "b"):
+        index.put_last(cell, {"cell": cell})
+    (tmp_path / "index" / "cells" / "b.json").replace(tmp_path / "index" / "cells" / "a.json")
+    assert index.last("a") is None
+    assert (tmp_path / "index" / "cells" / "a.json.bad").is_file()
