@@ -13,6 +13,7 @@ import pytest
 from orchestrator import provenance
 from orchestrator.errors import EnvironmentRefusedError
 from orchestrator.forkserver import ForkServerError
+from orchestrator.schedulers import nodes
 from orchestrator.schedulers.nodes import ForkServers, Proof, Supervisor, challenged, objections, private_folder, prove
 from tests.misbehaving.family import wait_for_the_end_of
 
@@ -80,7 +81,9 @@ def test_a_node_for_cuda_has_the_device() -> None:
     assert objections("node", proved, OURS, for_gpu=True) == []
 
 
-def test_a_supervisor_whose_fork_server_is_gone_is_not_ready() -> None:
+def test_a_supervisor_whose_fork_server_is_gone_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Here it is no process of its own, and its thread would stay.
+    monkeypatch.setattr(nodes, "_end_with_parent", lambda _: None)
     with tempfile.TemporaryDirectory() as folder:
         servers = ForkServers(Path(folder), (), threads=1)
         supervisor = Supervisor(servers.address(), str(servers.scratch), "tests.misbehaving.units:run")
