@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from orchestrator import layout
-from orchestrator.deliver import checksums, digest_of, is_own_file, kept_files, read_sums, sums_text, told_files
+from orchestrator.deliver import checksums, is_own_file, kept_files, read_sums, sums_text, told_files
+from orchestrator.digest import digest_of
 from orchestrator.errors import EnvironmentRefusedError
 from orchestrator.folder import read_plan, reports
 from orchestrator.report.summary import outcomes, summarise

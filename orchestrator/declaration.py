@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
 import importlib.util
 import math
 import re
@@ -19,6 +18,7 @@ from typing import Any, Literal, cast
 
 from exporters.base import Dim, TensorSpec
 from orchestrator.build import trust
+from orchestrator.digest import digest_of
 from orchestrator.errors import UserError
 from orchestrator.names import NAME_RULE, is_name, suggestion
 from orchestrator.result import Status
@@ -405,5 +405,4 @@ def _how_to_install(package: str) -> str:
 @functools.cache
 def _sha256(path: Path) -> str:
     """Once in the life of the process: the same weights belong to many cells."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of(path)

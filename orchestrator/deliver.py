@@ -6,7 +6,6 @@ The driver is the only writer. Everything written here can be written again from
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from orchestrator import layout
+from orchestrator.digest import digest_of
 from orchestrator.errors import StorageError
 from orchestrator.report import repro
 from orchestrator.result import SCHEMA_VERSION, Artifact, CellResult, FileRef, Status
@@ -206,12 +206,6 @@ def is_own_file(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_test_data(file: FileRef) -> bool:

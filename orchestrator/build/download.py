@@ -5,13 +5,14 @@ Needs nothing but Python: a repro script carries a copy. Not covered: addresses 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
+
+from orchestrator.digest import digest_of
 
 SECONDS_WITHOUT_DATA = 60
 
@@ -48,12 +49,6 @@ def fetched(url: str, sha256: str, folder: Path) -> Path:
     finally:
         incoming.unlink(missing_ok=True)
     return path
-
-
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def opener() -> urllib.request.OpenerDirector:

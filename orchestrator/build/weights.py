@@ -13,7 +13,8 @@ import safetensors.torch
 import torch
 
 from orchestrator.build import sources
-from orchestrator.build.download import digest_of, fetched
+from orchestrator.build.download import fetched
+from orchestrator.digest import digest_of
 from orchestrator.spec import WeightsSpec
 
 DOWNLOADS = "downloads"

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.digest import digest_of
+
 
 def of_value(value: Any) -> str:
     """The SHA-256, in hex, of a plain value's canonical JSON: keys sorted, ASCII, no space.
@@ -42,8 +44,7 @@ class FileDigests:
         stat = path.stat()
         known = (path, stat.st_size, stat.st_mtime_ns)
         if known not in self._known:
-            with path.open("rb") as file:
-                self._known[known] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._known[known] = digest_of(path)
         return self._known[known]
 
     def of_sources(self, root: Path, places: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ Temporary files of writers are left out: they may be at work. Whether anything s
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from orchestrator.digest import digest_of
 from orchestrator.errors import EnvironmentRefusedError, StorageError
 from orchestrator.store.blobs import SHA256_HEX
 from orchestrator.store.disk import DISK, Disk, refusals
@@ -117,8 +117,7 @@ def _proof(parts: tuple[str, ...], path: Path) -> tuple[str, str | None]:
     name = "".join(inside) if kind == "blobs" else inside[0]
     if not SHA256_HEX.fullmatch(name):
         return "", None
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), name
+    return digest_of(path), name
 
 
 def _set_aside(path: Path, disk: Disk) -> Problem:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from orchestrator.digest import digest_of
 from orchestrator.errors import StorageError
 from orchestrator.store.disk import DISK, Disk, make_folder, new_file, refusals, write_all
 
@@ -101,8 +102,7 @@ class BlobStore:
         """Copy a blob and return the digest of the copy's bytes."""
         if not self._disk.clone(source.fileno(), descriptor):
             return self._hash_and_write(source, descriptor)[0]
-        with temporary.open("rb", buffering=0) as copy:
-            return hashlib.file_digest(copy, "sha256").hexdigest()
+        return digest_of(temporary)
 
     def _holds(self, digest: str, temporary: Path) -> bool:
         """Whether the blob is there with the bytes of the temporary file; one with other bytes is set aside."""

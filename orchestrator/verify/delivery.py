@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import stat
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx.external_data_helper import uses_external_data
 from onnx.helper import tensor_dtype_to_np_dtype
 
+from orchestrator.digest import digest_of
 from orchestrator.result import FileRef
 from orchestrator.verify.base import Subject, Verdict, judged
 
@@ -40,13 +40,8 @@ def _file(folder: Path, file: FileRef) -> Iterator[str]:
         yield f"{file.name} has {status.st_nlink} hard links, which onnx refuses for external data"
     elif status.st_size != file.bytes:
         yield f"{file.name} has {status.st_size} bytes instead of {file.bytes}"
-    elif _sha256(path) != file.sha256:
+    elif digest_of(path) != file.sha256:
         yield f"{file.name} has other bytes than were written"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _references(subject: Subject) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import pytest
 
-from orchestrator.build.download import DownloadError, digest_of, fetched
+from orchestrator.build.download import DownloadError, fetched
+from orchestrator.digest import digest_of
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
