@@ -10,17 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from orchestrator.digest import digest_of
 from orchestrator.errors import EnvironmentRefusedError, StorageError
 from orchestrator.store.blobs import SHA256_HEX
-from orchestrator.store.disk import DISK, Disk, refusals
-from orchestrator.store.index import MARK, SCHEMA_VERSION, Mark, proof
+from orchestrator.store.disk import BAD, DISK, TEMPORARY, Disk, set_aside
+from orchestrator.store.index import MARK, check_version, proof
 
-BAD = ".bad"
-TEMPORARY = ".*.part"
-"""Of writers: in `tmp`, and where an entry of the index is to be."""
 AGAIN = "run again what needs it: it is made anew"
 MOVE = "nothing of ours has this name: move it away"
 
@@ -75,17 +70,10 @@ def audit_store(root: Path, tally: Tally, disk: Disk = DISK) -> Iterator[Problem
 
 
 def _check_is_store(root: Path) -> None:
-    mark = root / MARK
-    if not mark.is_file() and not (root / "blobs").is_dir():
+    if (root / MARK).is_file():
+        check_version(root)
+    elif not (root / "blobs").is_dir():
         raise EnvironmentRefusedError(f"{root} is no store: it has neither {MARK} nor blobs.")
-    if not mark.is_file():
-        return
-    try:
-        found = msgspec.json.decode(mark.read_bytes(), type=Mark).schema_version
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise EnvironmentRefusedError(f"{mark} is damaged: {error}.") from error
-    if found > SCHEMA_VERSION:
-        raise EnvironmentRefusedError(f"The store {root} has schema {found}, we know {SCHEMA_VERSION}: use the newer one.")
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -121,11 +109,11 @@ def _proof(parts: tuple[str, ...], path: Path) -> tuple[str, str | None]:
 
 
 def _set_aside(path: Path, disk: Disk) -> Problem:
-    bad = path.with_name(f"{path.name}{BAD}")
-    message, advice = f"has other bytes than were written; it was set aside as {bad.name}", AGAIN
+    wrong = "has other bytes than were written"
     try:
-        with refusals(path):
-            disk.rename(path, bad)
+        bad = set_aside(path, disk)
     except StorageError as error:
-        message, advice = f"has other bytes than were written, and could not be set aside: {error}", f"rename it to {bad.name}"
+        message, advice = f"{wrong}, and could not be set aside: {error}", f"rename it to {path.name}{BAD}"
+    else:
+        message, advice = f"{wrong}; it was set aside as {bad.name}", AGAIN
     return Problem(kind="damaged", path=str(path), message=message, next=advice)

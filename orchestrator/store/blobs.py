@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.digest import digest_of
 from orchestrator.errors import StorageError
-from orchestrator.store.disk import DISK, Disk, make_folder, new_file, refusals, write_all
+from orchestrator.store.disk import DISK, Disk, make_folder, new_file, refusals, set_aside, write_all
 
 CHUNK_BYTES = 4 << 20
 """Read, hashed and written at a time."""
@@ -62,7 +62,7 @@ class BlobStore:
             if self._copy(source, temporary, descriptor) == sha256:
                 self._disk.rename(temporary, destination)
                 return
-        bad = self._set_aside(blob)
+        bad = set_aside(blob, self._disk)
         raise StorageError("corrupt", f"A blob of the store is damaged; it was set aside as {bad}. Run again to make it anew.")
 
     def has(self, sha256: str) -> bool:
@@ -112,14 +112,8 @@ class BlobStore:
         with blob.open("rb") as old, temporary.open("rb") as new:
             if blob.stat().st_size == temporary.stat().st_size and all(map(bytes.__eq__, _blocks(old), _blocks(new))):
                 return self.use(digest)
-        self._set_aside(blob)
+        set_aside(blob, self._disk)
         return False
-
-    def _set_aside(self, blob: Path) -> Path:
-        bad = blob.with_name(f"{blob.name}.bad")
-        with refusals(blob):
-            self._disk.rename(blob, bad)
-        return bad
 
     def _path(self, sha256: str) -> Path:
         if not SHA256_HEX.fullmatch(sha256):

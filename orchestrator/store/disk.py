@@ -20,6 +20,12 @@ FICLONE = 0x40049409
 """ioctl that makes a file share another one's blocks until either is written to; linux/fs.h."""
 
 
+BAD = ".bad"
+"""Ends the name of what was set aside."""
+TEMPORARY = ".*.part"
+"""Matches the names of files that a writer is at, or was when it was killed."""
+
+
 class Disk:
     """The calls as the operating system makes them; a test overrides the one that is to fail."""
 
@@ -97,7 +103,22 @@ def new_file(path: Path, disk: Disk = DISK, mode: int = 0o666) -> Iterator[tuple
 
 def left_behind(folder: Path) -> Iterator[Path]:
     """Temporary files below a folder in which nobody is writing: of a writer that was killed."""
-    return folder.rglob(".*.part")
+    return folder.rglob(TEMPORARY)
+
+
+def set_aside(path: Path, disk: Disk = DISK) -> Path:
+    """Rename what is damaged, so that it is served no more and can still be looked at.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    bad = path.with_name(f"{path.name}{BAD}")
+    with refusals(path):
+        disk.rename(path, bad)
+    return bad
 
 
 def write_all(descriptor: int, data: bytes | memoryview, disk: Disk = DISK) -> None:

@@ -20,7 +20,7 @@ from orchestrator import layout, runs
 from orchestrator.errors import EnvironmentRefusedError, OrchestratorError
 from orchestrator.result import CellFinished, CellResult
 from orchestrator.store import ledger
-from orchestrator.store.disk import refusals
+from orchestrator.store.disk import BAD, TEMPORARY, refusals
 
 LOCK = "gc.lock"
 SAFE_SECONDS = 24 * 3600.0
@@ -165,7 +165,7 @@ def _items(folder: Path) -> Iterator[Item]:
 
 
 def _set_aside(item: Item) -> bool:
-    return item.path.suffix in (".bad", ".part")
+    return item.path.suffix == BAD or item.path.match(TEMPORARY)
 
 
 def _sha256(blob: Path) -> str:

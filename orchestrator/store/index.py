@@ -20,7 +20,7 @@ import msgspec
 from orchestrator import layout
 from orchestrator.errors import EnvironmentRefusedError, StorageError
 from orchestrator.result import CellResult
-from orchestrator.store.disk import DISK, Disk, make_folder, refusals, replace_durably
+from orchestrator.store.disk import DISK, Disk, make_folder, refusals, replace_durably, set_aside
 
 SCHEMA_VERSION = 1
 """Of a store as a whole; one of a newer version is refused."""
@@ -43,7 +43,7 @@ class Last:
     """Of its export key."""
 
 
-class Mark(msgspec.Struct, frozen=True):
+class _Mark(msgspec.Struct, frozen=True):
     """What store.json says of a store."""
 
     schema_version: Annotated[int, msgspec.Meta(ge=1)]
@@ -113,8 +113,7 @@ class Index:
             except msgspec.MsgspecError:
                 # Of another version of us.
                 return None
-        with refusals(path):
-            self._disk.rename(path, path.with_name(f"{path.name}.bad"))
+        set_aside(path, self._disk)
         return None
 
     def _write(self, path: Path, entry: _Entry) -> None:
@@ -140,8 +139,7 @@ def prepare(root: Path, disk: Disk = DISK) -> None:
         with refusals(root):
             make_folder(root, disk)
         if not mark.exists():
-            replace_durably(mark, msgspec.json.encode(Mark(SCHEMA_VERSION)), disk)
-        found = msgspec.json.decode(mark.read_bytes(), type=Mark).schema_version
+            replace_durably(mark, msgspec.json.encode(_Mark(SCHEMA_VERSION)), disk)
         (root / "tmp").mkdir(exist_ok=True)
         probe = root / "tmp" / f"probe-{secrets.token_hex(6)}"
         try:
@@ -150,6 +148,19 @@ def prepare(root: Path, disk: Disk = DISK) -> None:
             probe.unlink(missing_ok=True)
     except StorageError as error:
         raise EnvironmentRefusedError(f"The store cannot be used: {error} Or choose another one with store.path.") from error
+    except OSError as error:
+        raise EnvironmentRefusedError(f"{root}: is no store: {error}.") from error
+    check_version(root)
+
+
+def check_version(root: Path) -> None:
+    """See that a store is one of ours.
+
+    Raises:
+        EnvironmentRefusedError: its mark cannot be read, or a newer version of us made it.
+    """
+    try:
+        found = msgspec.json.decode((root / MARK).read_bytes(), type=_Mark).schema_version
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EnvironmentRefusedError(f"{root}: is no store, or its {MARK} is damaged: {error}.") from error
     if found > SCHEMA_VERSION:
