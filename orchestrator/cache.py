@@ -13,7 +13,7 @@ from typing import Protocol
 from orchestrator.keys.cells import Key
 from orchestrator.keys.explain import why
 from orchestrator.report.expected import issues, judge
-from orchestrator.result import CellResult, FileRef, Origin, Status
+from orchestrator.result import CellResult, Origin, Status
 from orchestrator.spec import Cell, Plan, Unit
 from orchestrator.store.blobs import BlobStore
 from orchestrator.store.index import Index
@@ -142,8 +142,7 @@ class Cache:
 
     def _there(self, result: CellResult) -> bool:
         """Whether the store has all files; their bytes are looked at when they are handed out."""
-        files: list[FileRef] = [*result.attachments, *(result.artifact.files if result.artifact else ())]
-        return all(self._blobs.use(file.sha256) for file in files)
+        return all(self._blobs.use(file.sha256) for file in result.files)
 
 
 def _lasts(result: CellResult) -> bool:

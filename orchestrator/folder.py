@@ -108,13 +108,8 @@ class RunFolder:
         Raises:
             StorageError: the disk refused; the run cannot go on.
         """
-        try:
-            self._delivery.publish(result)
-        except StorageError as error:
-            if not error.is_loss:
-                raise
-            result = _lost(result, error)
-            shutil.rmtree(self.path / layout.cell_folder(result.cell))
+        if loss := self._loss_at_delivery(result):
+            result = _lost(result, loss)
             self._delivery.publish(result)
         self._ledger.append(CellFinished(result=result))
         return result
@@ -128,15 +123,21 @@ class RunFolder:
         Raises:
             StorageError: the disk refused; the run cannot go on.
         """
+        if self._loss_at_delivery(result):
+            return False
+        self._ledger.append(CellFinished(result=result))
+        return True
+
+    def _loss_at_delivery(self, result: CellResult) -> StorageError | None:
+        """Deliver a cell; if the store has lost or damaged something of it, nothing is delivered, and this is what."""
         try:
             self._delivery.publish(result)
         except StorageError as error:
             if not error.is_loss:
                 raise
             shutil.rmtree(self.path / layout.cell_folder(result.cell))
-            return False
-        self._ledger.append(CellFinished(result=result))
-        return True
+            return error
+        return None
 
     def close(self, status: RunStatus) -> Report:
         """Put the end on record and write the reports; a run that finished becomes the latest.

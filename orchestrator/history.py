@@ -10,14 +10,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from orchestrator import layout
 from orchestrator.errors import OrchestratorError
+from orchestrator.folder import read_plan
 from orchestrator.report.summary import CellReport, summarise
 from orchestrator.result import CellFinished, CellResult, FileRef, Origin, Stage
 from orchestrator.runs import newest_first
-from orchestrator.spec import Plan
 from orchestrator.store import ledger
 
 DEEPEST = 10
@@ -46,9 +44,8 @@ def newest(runs: Path) -> Mapping[str, CellReport] | None:
     """
     for folder in newest_first(runs):
         try:
-            plan = msgspec.json.decode((folder / layout.PLAN).read_bytes(), type=Plan)
-            return {cell.id: cell for cell in summarise(plan, ledger.read(folder / layout.LEDGER)).cells}
-        except (OSError, OrchestratorError, msgspec.MsgspecError, StopIteration):
+            return {cell.id: cell for cell in summarise(read_plan(folder), ledger.read(folder / layout.LEDGER)).cells}
+        except (OSError, OrchestratorError, StopIteration):
             continue
     return None
 

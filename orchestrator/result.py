@@ -181,6 +181,11 @@ class CellResult:
     why_exported: str | None = None
     """What of the export key is new; None if it was not exported, or nobody knows."""
 
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """All that the store keeps of it."""
+        return (*self.attachments, *(self.artifact.files if self.artifact else ()))
+
 
 class StageStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A unit begins a stage."""

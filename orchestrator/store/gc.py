@@ -18,7 +18,7 @@ import msgspec
 
 from orchestrator import layout, runs
 from orchestrator.errors import EnvironmentRefusedError, OrchestratorError
-from orchestrator.result import CellFinished, CellResult
+from orchestrator.result import CellFinished
 from orchestrator.store import ledger
 from orchestrator.store.disk import BAD, TEMPORARY, refusals
 
@@ -133,11 +133,10 @@ def runs_of(folders: Collection[Path], store: Path) -> list[Path]:
     found = []
     for run in (run for folder in folders for run in runs.newest_first(folder)):
         try:
-            settings = msgspec.json.decode((run / layout.PLAN).read_bytes())["settings"]
-            ledger.read(run / layout.LEDGER)
+            kept_in = Path(msgspec.json.decode((run / layout.PLAN).read_bytes())["settings"]["store"])
         except (OSError, OrchestratorError, msgspec.MsgspecError, KeyError, TypeError) as error:
             raise EnvironmentRefusedError(f"{run}: cannot be read, so that nobody knows what it needs: {error}") from error
-        if Path(settings["store"]).resolve() == store.resolve():
+        if kept_in.resolve() == store.resolve():
             found.append(run)
     return found
 
@@ -145,12 +144,7 @@ def runs_of(folders: Collection[Path], store: Path) -> list[Path]:
 def _referred(run: Path) -> Iterator[str]:
     for record in ledger.read(run / layout.LEDGER):
         if isinstance(record, CellFinished):
-            yield from _of(record.result)
-
-
-def _of(result: CellResult) -> Iterator[str]:
-    yield from (file.sha256 for file in result.attachments)
-    yield from (file.sha256 for file in (result.artifact.files if result.artifact else ()))
+            yield from (file.sha256 for file in record.result.files)
 
 
 def _files(entry: Path) -> Iterator[str]:
