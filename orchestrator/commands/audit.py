@@ -12,6 +12,7 @@ import msgspec
 
 from orchestrator import runs
 from orchestrator.audit import audit_run
+from orchestrator.commands.parser import add_run, parser_of
 from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED
 from orchestrator.report import wording
 from orchestrator.spec import RunSpec
@@ -80,14 +81,8 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator audit",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", nargs="?", help="a run folder or its name in runs/; else the newest there")
+    parser = parser_of("audit", DESCRIPTION, EPILOG)
+    add_run(parser)
     parser.add_argument("--store", metavar="DIR", nargs="?", const=str(STORE), help=f"the store, {STORE} without DIR")
     parser.add_argument("--json", action="store_true", help="print what was found for a script")
     return parser

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator import runs
+from orchestrator.commands.parser import parser_of
 from orchestrator.declaration import bytes_of
 from orchestrator.errors import UserError
 from orchestrator.report import wording
@@ -61,13 +62,7 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator gc",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("gc", DESCRIPTION, EPILOG)
     parser.add_argument("--delete", action="store_true", help="remove it; without this it is only told")
     parser.add_argument("--keep", type=int, default=30, metavar="DAYS", help="for which unwanted outcomes stay (30)")
     parser.add_argument("--max-size", metavar="SIZE", help="of the blobs that stay; the least wanted outcomes go first")

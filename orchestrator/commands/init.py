@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.resources
 import shlex
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from orchestrator.commands.parser import parser_of
 from orchestrator.errors import UserError
 from orchestrator.spec import RunSpec
 
@@ -30,11 +30,8 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
     Raises:
         UserError: The folder is not empty, or cannot be written.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator init",
-        description="Writes a folder for configs of your own: models, a fleet, a known issue, a README, a schema for editors.",
-        allow_abbrev=False,
-    )
+    what = "Writes a folder for configs of your own: models, a fleet, a known issue, a README, a schema for editors."
+    parser = parser_of("init", what)
     parser.add_argument("folder", metavar="DIR", help="new or empty")
     folder = Path(parser.parse_args(typed).folder)
     try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 
 from orchestrator import runs
+from orchestrator.commands.parser import add_run, parser_of
 from orchestrator.folder import rebuild
 from orchestrator.report import terminal
 from orchestrator.report.summary import exit_code
@@ -39,14 +39,8 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
         UserError: There is no such folder.
         EnvironmentRefusedError: It is no run, or it is damaged.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator report",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", nargs="?", help="a run folder or its name in runs/; else the newest there")
+    parser = parser_of("report", DESCRIPTION, EPILOG)
+    add_run(parser)
     folder = runs.find(parser.parse_args(typed).run)
     report = rebuild(folder)
     terminal.show(report, folder, terminal.open_console())

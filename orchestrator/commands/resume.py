@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator import layout, provenance, runs
 from orchestrator.cache import Cache
+from orchestrator.commands.parser import add_run, parser_of
 from orchestrator.commands.verify import check_trust
 from orchestrator.errors import UserError
 from orchestrator.execute import execute
@@ -69,14 +70,8 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator resume",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", nargs="?", help="a run folder or its name in runs/; else the newest there")
+    parser = parser_of("resume", DESCRIPTION, EPILOG)
+    add_run(parser)
     parser.add_argument("--trust", action="append", default=[], metavar="PATTERN", help="what its models may call")
     return parser
 

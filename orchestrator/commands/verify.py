@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator import layout, provenance
+from orchestrator.commands.parser import parser_of
 from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED, EnvironmentRefusedError, UserError
 from orchestrator.folder import read_plan
 from orchestrator.names import suggestion
@@ -87,13 +88,7 @@ class _Order:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator verify",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("verify", DESCRIPTION, EPILOG)
     parser.add_argument("path", metavar="FILE", help="an ONNX file, or the folder of a run or its artifacts; comes first")
     parser.add_argument("overrides", metavar="+model=NAME key=value", nargs="*", help="as in a run; for a FILE only")
     parser.add_argument("--json", action="store_true", help="print a cell as in report.json; for a folder an array of them")

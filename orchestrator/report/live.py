@@ -80,7 +80,9 @@ class PlainView:
     def __enter__(self) -> Self:
         rest = self._progress.rest
         before = f", about {wording.roughly(rest)} by earlier runs" if rest else ""
-        self._print(Text(f"{_count(self._progress.total, 'cell')} in {_count(self._progress.units, 'unit')}{before}"))
+        self._print(
+            Text(f"{wording.count(self._progress.total, 'cell')} in {wording.count(self._progress.units, 'unit')}{before}")
+        )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -156,7 +158,7 @@ class LiveView:
         """How far it is, for how long, how much longer, and how the cells ended, the worst first: what is last may be cut."""
         progress = self._progress
         counts = [marks.count(count, *key, self._ascii) for key, count in _worst_first(progress)]
-        done = Text(f"{len(progress.done)} of {_count(progress.total, 'cell')}", "bold")
+        done = Text(f"{len(progress.done)} of {wording.count(progress.total, 'cell')}", "bold")
         return self._line(Text("  ").join([done, Text(_times(progress), "dim"), *counts]))
 
     def _table(self) -> Table:
@@ -220,7 +222,3 @@ def _times(progress: Progress) -> str:
 def _worst_first(progress: Progress) -> list[tuple[tuple[Status, bool], int]]:
     """How many cells ended how: the unexpected, the known, the good."""
     return sorted(progress.counts.items(), key=lambda item: (item[0][1], item[0][0] in wording.GOOD, item[0][0]))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
