@@ -170,11 +170,10 @@ class Composer:
         """A wish for each set of models of a fleet that are asked for in the same way."""
         given = {override.key_or_group for override in overrides}
         chosen = tuple(choice for choice in typed.choices if choice.group != "fleet")
-        for name in typed.options["fleet"]:
-            fleet = self._fleet(name)
+        for fleet in filter(None, map(self._fleet, typed.options["fleet"])):
             alike: dict[tuple[str, ...], list[str]] = {}
-            for model in fleet.models if fleet else ():
-                alike.setdefault(fleet.of(model) if fleet else (), []).append(model)
+            for model in fleet.models:
+                alike.setdefault(fleet.of(model), []).append(model)
             for texts, models in alike.items():
                 declared = self._declared(texts, fleet)
                 wish = self._wish([o for o in declared if o.key_or_group not in given], fleet)
@@ -196,15 +195,16 @@ class Composer:
             self._problems.append(explain(error, self._where(error, str(file))))
         return None
 
-    def _declared(self, texts: Sequence[str], fleet: Fleet | None) -> list[Override]:
+    def _declared(self, texts: Sequence[str], fleet: Fleet) -> list[Override]:
         """The overrides of a fleet for a model; of two for one key the later one."""
         found: dict[str, Override] = {}
         for text in texts:
-            override = self._override(text)
-            key = override.key_or_group if override else ""
-            if fleet and key.partition(".")[0] in (*RUN_KEYS, "model", "fleet"):
+            if (override := self._override(text)) is None:
+                continue
+            key = override.key_or_group
+            if key.partition(".")[0] in (*RUN_KEYS, "model", "fleet"):
                 self._problems.append(f"{fleet.file}: overrides: {text}: {key} is not for one model of a fleet to say")
-            elif override:
+            else:
                 found[key] = override
         return [*found.values()]
 
@@ -212,11 +212,11 @@ class Composer:
         """The overrides that could be parsed, each key once."""
         found: dict[str, Override] = {}
         for text in typed:
-            override = self._override(text)
-            if override and override.key_or_group in found:
+            if (override := self._override(text)) is None:
+                continue
+            if override.key_or_group in found:
                 self._problems.append(f"{text}: {override.key_or_group} is given twice")
-            if override:
-                found[override.key_or_group] = override
+            found[override.key_or_group] = override
         return [*found.values()]
 
     def _override(self, text: str) -> Override | None:
@@ -279,13 +279,11 @@ class Composer:
         )
 
     def _check_model_or_fleet(self, overrides: Sequence[Override]) -> None:
-        given = {o.key_or_group for o in overrides if o.key_or_group == "fleet" or self._is_group(o)} & {"model", "fleet"}
+        given = {o.key_or_group for o in overrides if self._is_group(o)} & {"model", "fleet"}
         if given == {"model", "fleet"}:
             self._problems.append("+model and +fleet: give one of them; a fleet names its models itself")
         elif not given and not self._problems:
             self._problems.append(f"nothing to export: choose a model, +model=NAME{suggestion('', self._options('model'))}")
-        elif "fleet" in given and not self._options("fleet"):
-            self._problems.append("+fleet: there is no fleet in conf or --config-dir; list models instead: +model=a,b")
 
     # Composing
 
@@ -324,7 +322,7 @@ class Composer:
         alone = [(group, option) for group, options in wish.options.items() for option in options[1:]]
         if len(combinations) < ENOUGH_TO_GRAFT or (base := self._composed(first, wish.deletions)) is None:
             return None
-        parts: dict[tuple[str, str], Any] = {}
+        parts: dict[tuple[str, str], DictConfig] = {}
         for group, option in alone:
             part = self._model_alone(option) if group == "model" and not wish.deletions else None
             part = part or self._composed_alone(group, {**first, group: option}, base, wish.deletions)
@@ -335,7 +333,7 @@ class Composer:
             return None
 
         def graft(chosen: Mapping[str, str]) -> DictConfig:
-            return _with(base, {group: parts[item] for item in chosen.items() if item in parts for group in item[:1]})
+            return _with(base, {item[0]: parts[item] for item in chosen.items() if item in parts})
 
         whole = self._composed(last, wish.deletions)
         return graft if whole is not None and _without_hydra(whole) == graft(last) else None

@@ -10,7 +10,7 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -127,9 +127,10 @@ def load(batch: Batch) -> RunSpec:
     excluded: set[tuple[str, str]] = set()
     for composition in batch.compositions:
         for request in _Cells(batch, composition, problems).requests():
-            patterns = _matching(identifier(request), composition.fleet.exclude) if composition.fleet else []
-            excluded.update((composition.fleet.name, pattern) for pattern in patterns if composition.fleet)
-            requests += [] if patterns else [request]
+            if matches := _exclusions(request, composition.fleet):
+                excluded |= matches
+            else:
+                requests.append(request)
     settings = _attempt(lambda: _settings(batch), "the configuration", problems)
     selection = _attempt(lambda: _selection(batch.compositions[0].config), "the configuration", problems)
     if not requests and not problems:
@@ -151,8 +152,12 @@ def _fleets(batch: Batch) -> list[Fleet]:
     return list({composition.fleet.name: composition.fleet for composition in batch.compositions if composition.fleet}.values())
 
 
-def _matching(name: str, patterns: Iterable[str]) -> list[str]:
-    return [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+def _exclusions(request: CellRequest, fleet: Fleet | None) -> set[tuple[str, str]]:
+    """The fleet, with each of its patterns that excludes the cell."""
+    if fleet is None:
+        return set()
+    name = identifier(request)
+    return {(fleet.name, pattern) for pattern in fleet.exclude if fnmatchcase(name, pattern)}
 
 
 def _warnings(batch: Batch, requests: Sequence[CellRequest], excluded: Collection[tuple[str, str]]) -> Iterator[str]:
