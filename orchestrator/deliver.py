@@ -29,9 +29,9 @@ class Delivery:
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self._path = path
-        self._settings = plan.settings
+        self._plan = plan
         self._store = BlobStore(Path(plan.settings.store))
-        self._planned = {cell.id: (unit, cell) for unit in plan.units for cell in unit.cells}
+        self._planned = plan.placed
         self._votes: dict[PurePosixPath, list[layout.Vote]] = defaultdict(list)
 
     def publish(self, result: CellResult) -> None:
@@ -47,7 +47,7 @@ class Delivery:
     def start_over(self) -> None:
         """Take nothing that is in the folder for delivered; what has the right bytes stays where it is, what is half goes."""
         with refusals(self._path):
-            for folder in {layout.graph_path(unit, cell).parent for unit, cell in self._planned.values()}:
+            for folder in {path.parent for path in layout.graph_paths(self._plan).values()}:
                 (self._path / folder / layout.SUMS).unlink(missing_ok=True)
             for temporary in [*left_behind(self._path)]:
                 temporary.unlink()
@@ -74,18 +74,18 @@ class Delivery:
 
     def remove_graphs_but(self, delivered: Collection[PurePosixPath]) -> None:
         """Remove graphs that the run did not deliver; it may have been killed before it could take them back."""
-        for path in {layout.graph_path(unit, cell) for unit, cell in self._planned.values()} - {*delivered}:
+        for path in {*layout.graph_paths(self._plan).values()} - {*delivered}:
             with refusals(self._path / path):
                 (self._path / path).unlink(missing_ok=True)
 
     def _steps(self, result: CellResult) -> Iterator[Callable[[], object]]:
         """What is to be done for a cell; each step can be done whether or not the one before succeeded."""
         unit, cell = self._planned[result.cell]
-        if layout.shows(self._settings, result):
+        if layout.shows(self._plan.settings, result):
             folder = self._path / layout.cell_folder(cell.id)
             yield partial(self._write_cell, folder, unit, cell, result)
             yield from (partial(self._place, file, folder / name) for name, file in kept_files(result).items())
-        if layout.delivers(self._settings, result):
+        if layout.delivers(self._plan.settings, result):
             yield partial(self._place_artifact, unit, cell, result)
 
     def _write_cell(self, folder: Path, unit: Unit, cell: Cell, result: CellResult) -> None:
@@ -167,14 +167,14 @@ def checksums(plan: Plan, results: Iterable[CellResult]) -> dict[PurePosixPath, 
         plan: Of the run.
         results: In the order in which they were delivered.
     """
-    planned = {cell.id: (unit, cell) for unit in plan.units for cell in unit.cells}
+    planned, graphs = plan.placed, layout.graph_paths(plan)
     votes: dict[PurePosixPath, list[layout.Vote]] = defaultdict(list)
     sums: dict[PurePosixPath, dict[str, str]] = {}
     for result in results:
         vote = layout.vote(result)
         if vote is None or not layout.delivers(plan.settings, result):
             continue
-        path = layout.graph_path(*planned[result.cell])
+        path = graphs[result.cell]
         votes[path].append(vote)
         graph = layout.elected(votes[path])
         if graph is None and path.parent in sums:

@@ -233,7 +233,7 @@ def _plan_text(plan: Plan) -> bytes:
 
 def _write_statements(path: Path, plan: Plan, texts: Mapping[PurePosixPath, bytes]) -> None:
     """Put the statements beside what they are about; not among its checksums, since who signs them adds lines to the file."""
-    for graph in {layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells}:
+    for graph in {*layout.graph_paths(plan).values()}:
         name = layout.statement_path(graph)
         if name in texts and (path / graph).is_file():
             replace(path / name, texts[name])

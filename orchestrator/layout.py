@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from orchestrator.result import CellResult, CheckStatus, Origin, Status
-from orchestrator.spec import Cell, RunSettings, Unit
+from orchestrator.spec import Cell, Plan, RunSettings, Unit
 
 PLAN = "plan.json"
 LEDGER = "ledger.jsonl"
@@ -62,6 +62,11 @@ def graph_path(unit: Unit, cell: Cell) -> PurePosixPath:
     model = ",".join([unit.model.name, *(f"{key}={value}" for key, value in cell.swept)])
     name = safe_name(f"{unit.exporter.name}-opset{cell.opset}")
     return PurePosixPath(ARTIFACTS, safe_name(model), safe_name(unit.dtype), f"{name}.onnx")
+
+
+def graph_paths(plan: Plan) -> dict[str, PurePosixPath]:
+    """Of every cell of a plan, by its identifier."""
+    return {cell.id: graph_path(unit, cell) for unit in plan.units for cell in unit.cells}
 
 
 def statement_path(graph: PurePosixPath) -> PurePosixPath:

@@ -279,6 +279,11 @@ class Plan:
         """All cells, skipped ones included, in plan order."""
         return tuple(cell for unit in self.units for cell in unit.cells)
 
+    @property
+    def placed(self) -> dict[str, tuple[Unit, Cell]]:
+        """All cells by identifier, each with its unit."""
+        return {cell.id: (unit, cell) for unit in self.units for cell in unit.cells}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GivenArtifact:

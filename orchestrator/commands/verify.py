@@ -186,8 +186,7 @@ def _of_folder(path: Path, arguments: argparse.Namespace) -> _Order:
     root = path.parent if path.name == layout.ARTIFACTS else path
     plan = _plan(root, arguments.path)
     check_trust(plan, arguments.trust)
-    found = {cell.id: root / layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells}
-    found = {cell: graph for cell, graph in found.items() if graph.is_file()}
+    found = {cell: graph for cell, path in layout.graph_paths(plan).items() if (graph := root / path).is_file()}
     _check_artifacts(root, found, arguments.path)
     present = [replace(unit, cells=tuple(cell for cell in unit.cells if cell.id in found)) for unit in plan.units]
     units = [unit for unit in present if any(cell.skip is None for cell in unit.cells)]

@@ -193,7 +193,7 @@ def delivered_graphs(plan: Plan, results: Iterable[CellResult]) -> dict[PurePosi
         plan: Of the run.
         results: In the order of the ledger, which decides, as it did in the run.
     """
-    paths = {cell.id: layout.graph_path(unit, cell) for unit in plan.units for cell in unit.cells}
+    paths = layout.graph_paths(plan)
     votes: dict[PurePosixPath, list[layout.Vote]] = defaultdict(list)
     for result in results:
         if (vote := layout.vote(result)) and layout.delivers(plan.settings, result):
