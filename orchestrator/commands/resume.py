@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from orchestrator.execute import execute
 from orchestrator.folder import RunFolder, read_plan
 from orchestrator.keys.cells import Keys
 from orchestrator.report import terminal
-from orchestrator.report.summary import outcomes
-from orchestrator.result import Origin, Status
+from orchestrator.report.summary import outcomes, resumed
+from orchestrator.result import Status
 from orchestrator.spec import RunSpec
 from orchestrator.store import index, ledger
 from orchestrator.store.ledger import Record, RunFinished, RunStarted, RunStatus
@@ -57,8 +56,7 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
     check_trust(plan, arguments.trust)
     index.prepare(Path(plan.settings.store))
     folder, records = RunFolder.reopen(path, plan)
-    standing = (result for result in outcomes(records).values() if result.status is not Status.INFRA_ERROR)
-    kept = [replace(result, origin=Origin.RESUMED) for result in standing]
+    kept = [resumed(result) for result in outcomes(records).values() if result.status is not Status.INFRA_ERROR]
     changes = [*_changes(records, provenance.versions())]
     for change in changes:
         sys.stderr.write(f"since the run began: {change}\n")

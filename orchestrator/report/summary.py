@@ -144,7 +144,7 @@ def outcomes(records: Sequence[Record]) -> dict[str, CellResult]:
             found.pop(record.result.cell, None)
             found[record.result.cell] = record.result
         elif isinstance(record, RunResumed):
-            found = {cell: replace(result, origin=Origin.RESUMED) for cell, result in found.items()}
+            found = {cell: resumed(result) for cell, result in found.items()}
     return found
 
 
@@ -165,6 +165,11 @@ def run_report(records: Sequence[Record]) -> RunReport:
         host=started.host,
         changes=tuple(dict.fromkeys(change for record in resumed for change in record.changes)),
     )
+
+
+def resumed(result: CellResult) -> CellResult:
+    """An outcome from before a resume; what came from the cache still does, and is delivered or not as that."""
+    return replace(result, origin=Origin.RESUMED) if result.origin is Origin.RAN else result
 
 
 def artifact_report(artifact: Artifact, path: str | None) -> ArtifactReport:

@@ -124,3 +124,22 @@ def test_what_the_run_trusted_is_to_be_said_again(tmp_path: Path, schedule: Any,
         call()
     schedule(Status.PASSED)
     assert call("--trust", "mine.*") == 0
+
+
+def test_what_came_from_the_cache_stays_there_through_a_resume(
+    tmp_path: Path, schedule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = spec(tmp_path, "one")
+    settings = replace(wanted.settings, trust=(), deliver="changed")
+    schedule(Status.PASSED)
+    assert run(replace(wanted, settings=settings), CONFIGS) == 0
+    schedule(InterruptedRunError("stop"))
+    with pytest.raises(InterruptedRunError):
+        run(replace(spec(tmp_path, "one", "two"), settings=settings), CONFIGS)
+    schedule(Status.PASSED)
+    assert call() == 0
+    (folder,) = {path.resolve() for path in (tmp_path / "runs").iterdir() if path.name == "latest"}
+    report = summarise(read_plan(folder), ledger.read(folder / "ledger.jsonl"))
+    assert [(cell.model, cell.origin) for cell in report.cells] == [("one", Origin.CACHE), ("two", Origin.RAN)]
+    assert not any("one" in path.name for path in (folder / "cells").iterdir())
