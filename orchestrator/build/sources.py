@@ -67,6 +67,12 @@ def find(name: str) -> Module | None:
     return module
 
 
+def folder_of(package: str) -> Path | None:
+    """Where an import package lies, found without importing it; None if it is not installed."""
+    found = find(package)
+    return found.folders[0] if found and found.folders else None
+
+
 @functools.cache
 def submodule(module: Module, name: str) -> Module | None:
     """A package's submodule of that name, or None."""

@@ -64,10 +64,10 @@ def locate(spec: WeightsSpec, store: Path) -> Path:
     assert spec.file is not None, "a seed has no file"
     if spec.package is None:
         return Path(spec.file)
-    package = sources.find(spec.package)
-    if package is None or not package.folders:
+    folder = sources.folder_of(spec.package)
+    if folder is None:
         raise WeightsError(f"the package {spec.package} is not installed")
-    return package.folders[0] / spec.file
+    return folder / spec.file
 
 
 def draw_weights(module: torch.nn.Module, seed: int) -> None:

@@ -168,7 +168,7 @@ def _weights_file(spec: WeightsSpec) -> Path:
     assert spec.file is not None, "neither a seed nor an address"
     if spec.package is None:
         return Path(spec.file)
-    package = sources.find(spec.package)
-    if package is None or not package.folders:
+    folder = sources.folder_of(spec.package)
+    if folder is None:
         raise FileNotFoundError(f"the package {spec.package} is not installed")
-    return package.folders[0] / spec.file
+    return folder / spec.file

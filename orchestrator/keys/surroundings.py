@@ -89,9 +89,9 @@ def tools(packages: Packages) -> Mapping[str, Mapping[str, str]]:
 
 def torch_build() -> str:
     """What torch's version module says of its build, as one text; read, not imported."""
-    package = sources.find("torch")
-    assert package is not None, "torch is installed"
-    values = _assigned(package.folders[0] / "version.py")
+    folder = sources.folder_of("torch")
+    assert folder is not None, "torch is installed"
+    values = _assigned(folder / "version.py")
     return ", ".join(f"{name} {values[name]}" for name in BUILD if values.get(name))
 
 

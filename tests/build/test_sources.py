@@ -27,6 +27,14 @@ def test_a_module_of_a_package_is_found_without_importing_it() -> None:
     assert found.file.name == "thread.py"
 
 
+def test_a_package_has_a_folder_and_a_module_none() -> None:
+    folder = sources.folder_of("concurrent.futures")
+    assert folder is not None
+    assert (folder / "thread.py").is_file()
+    assert sources.folder_of("concurrent.futures.thread") is None
+    assert sources.folder_of("no_such_package_anywhere") is None
+
+
 def test_what_has_no_file_is_not_found() -> None:
     assert sources.find("concurrent.nothing.at.all") is None
     assert sources.find("no_such_package_anywhere") is None
