@@ -34,9 +34,7 @@ class Evaluator:
         Raises:
             ArtifactError: It does not load, or does not run on these inputs.
         """
-        loaded = self._opened
-        if isinstance(loaded, str):
-            raise ArtifactError(loaded)
+        loaded = self._loaded()
         try:
             # Overflow to infinity is an answer, which parity compares.
             with np.errstate(all="ignore"):
@@ -51,13 +49,17 @@ class Evaluator:
         Raises:
             ArtifactError: It does not load.
         """
+        self._loaded()
+        return frozenset({REFERENCE_EVALUATOR})
+
+    def _loaded(self) -> ReferenceEvaluator:
         if isinstance(self._opened, str):
             raise ArtifactError(self._opened)
-        return frozenset({REFERENCE_EVALUATOR})
+        return self._opened
 
     @functools.cached_property
     def _opened(self) -> ReferenceEvaluator | str:
-        """The evaluator, or why there is none."""
+        """The evaluator, or why there is none: an artifact that does not load is tried once."""
         try:
             # Weights are looked for beside the graph file; the evaluator itself would look in the working folder.
             return ReferenceEvaluator(onnx.load(self._path, format="protobuf"))

@@ -31,8 +31,6 @@ class Session:
 
     def __init__(self, path: Path, target: Target, threads: int) -> None:
         self._path, self._target, self._threads = path, target, threads
-        self._session: Any = None
-        self._error: str | None = None
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run the artifact.
@@ -46,7 +44,7 @@ class Session:
         Raises:
             ArtifactError: It does not load, or does not run on these inputs.
         """
-        session = self._opened()
+        session = self._loaded()
         wanted = {value.name for value in session.get_inputs()}
         try:
             answer = session.run(None, {name: value for name, value in inputs.items() if name in wanted})
@@ -60,18 +58,20 @@ class Session:
         Raises:
             ArtifactError: It does not load.
         """
-        return frozenset(info.ep_name for info in self._opened().get_provider_graph_assignment_info())
+        return frozenset(info.ep_name for info in self._loaded().get_provider_graph_assignment_info())
 
+    def _loaded(self) -> Any:
+        if isinstance(self._opened, str):
+            raise ArtifactError(self._opened)
+        return self._opened
+
+    @functools.cached_property
     def _opened(self) -> Any:
-        """The session; an artifact that does not load is tried once, and raises each time."""
-        if self._session is None and self._error is None:
-            try:
-                self._session = self._open()
-            except Exception as error:
-                self._error = f"ONNX Runtime {onnxruntime.__version__} does not load it: {self._told(error)}"
-        if self._error is not None:
-            raise ArtifactError(self._error)
-        return self._session
+        """The session, or why there is none: an artifact that does not load is tried once."""
+        try:
+            return self._open()
+        except Exception as error:
+            return f"ONNX Runtime {onnxruntime.__version__} does not load it: {self._told(error)}"
 
     def _open(self) -> Any:
         options = onnxruntime.SessionOptions()
