@@ -192,14 +192,5 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and "latest" not in path.parts
 
 
-def main() -> int:
-    """Print the campaign's row of the table.
-
-    Returns:
-        1 if a promise was broken, else 0.
-    """
-    return show(campaign())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(show(campaign()))

@@ -321,14 +321,5 @@ def _goes_on(root: Path, seen: Counter[str]) -> Iterator[str]:
         yield f"does not go on: {error!r}"
 
 
-def main() -> int:
-    """Print the campaign's row of the table.
-
-    Returns:
-        1 if a promise was broken, else 0.
-    """
-    return show(campaign())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(show(campaign()))

@@ -310,14 +310,5 @@ OPERATIONS = (
 )
 
 
-def main() -> int:
-    """Print the campaign's row of the table.
-
-    Returns:
-        1 if a promise was broken, else 0.
-    """
-    return show(campaign())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(show(campaign()))
