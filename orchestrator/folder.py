@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from orchestrator import layout, statement
+from orchestrator import layout, runs, statement
 from orchestrator.deliver import Delivery
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, StorageError
 from orchestrator.report import json, markdown
@@ -54,7 +54,7 @@ class RunFolder:
         Raises:
             StorageError: the disk refused.
         """
-        path = Path(plan.settings.runs) / _new_run_id()
+        path = Path(plan.settings.runs) / runs.new_id(datetime.now(UTC))
         with refusals(path):
             make_folder(path / layout.HYDRA, disk)
         for name, text in hydra_files.items():
@@ -258,10 +258,6 @@ def _losses(path: Path, lost: Mapping[str, Sequence[StorageError]]) -> str:
     lines = [f"  {cell}: {error}" for cell, errors in lost.items() for error in errors]
     head = f"{path}: the reports are written, but not everything of {len(lost)} cells is there any more."
     return "\n".join([head, *lines])
-
-
-def _new_run_id() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def _now() -> str:

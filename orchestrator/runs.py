@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from orchestrator.errors import UserError
@@ -11,6 +13,14 @@ from orchestrator.errors import UserError
 RUNS = Path("runs")
 """Where they are unless `hydra.sweep.dir` says otherwise."""
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+")
+
+
+def new_id(now: datetime) -> str:
+    """A name for the folder of a run that begins now, so that names sort as runs begin and two processes do not meet.
+
+    It is the time in UTC, then in hexadecimal its microseconds and two digits by chance.
+    """
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)}"
 
 
 def newest_first(runs: Path) -> Iterator[Path]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from orchestrator.errors import EnvironmentRefusedError, StorageError
 from orchestrator.folder import RunFolder, read_plan, rebuild
 from orchestrator.result import CellResult, FileRef, Status
+from orchestrator.runs import RUN_ID
 from orchestrator.spec import Plan
 from orchestrator.store.blobs import BlobStore
 from orchestrator.store.disk import Disk
@@ -68,10 +68,10 @@ def test_a_new_folder_holds_plan_configuration_and_an_empty_ledger(plan: Plan) -
     assert read_plan(folder.path) == plan
 
 
-def test_run_ids_name_the_time_sort_by_it_and_differ(plan: Plan) -> None:
-    names = [RunFolder.create(plan, {}).path.name for _ in range(3)]
-    assert all(re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", name) for name in names)
-    assert len(set(names)) == 3
+def test_a_later_run_has_a_later_name_in_the_same_second_too(plan: Plan) -> None:
+    names = [RunFolder.create(plan, {}).path.name for _ in range(10)]
+    assert all(RUN_ID.fullmatch(name) for name in names)
+    assert sorted(set(names)) == names
 
 
 def test_a_run_from_start_to_end(plan: Plan, passed: CellResult, skipped: CellResult) -> None:

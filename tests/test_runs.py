@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from orchestrator.errors import UserError
-from orchestrator.runs import RUNS, find, newest_first
+from orchestrator.runs import RUN_ID, RUNS, find, new_id, newest_first
 
 OLD, NEW = "20260101T000000Z-ffffff", "20260102T000000Z-000000"
 
@@ -17,6 +18,14 @@ def runs(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     (tmp_path / "latest").symlink_to(OLD)
     return tmp_path
+
+
+def test_ids_sort_as_runs_begin_and_two_of_one_instant_differ() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, 9, tzinfo=UTC)
+    first, later = (new_id(now + timedelta(microseconds=delta)) for delta in (0, 999_990))
+    assert first.startswith("20260102T030405Z-00009") and first < later
+    assert RUN_ID.fullmatch(first)
+    assert len({new_id(now) for _ in range(50)}) > 1
 
 
 def test_only_run_folders_are_runs_and_the_newest_comes_first(runs: Path) -> None:
