@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator import given
 from orchestrator.build import module as module_builder
@@ -29,6 +30,9 @@ from orchestrator.verify import verifier
 from orchestrator.verify.base import Candidate
 from orchestrator.verify.reference import Reference
 from orchestrator.verify.registry import CHECKS
+
+if TYPE_CHECKING:
+    import torch
 
 RUNTIME_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains besides the standard ones in ONNX Runtime's operator schemas (1.31): what its own optimiser writes into a file."""
@@ -78,7 +82,7 @@ class _Judgement:
         for cell, artifact in fit:
             yield self._stages.start(Stage.VERIFY, cell.id)
             with self._stages.timed():
-                result = self._judged(cell, artifact, reference)
+                result = self._judged(cell, artifact, reference, built.module)
             yield self._stages.finish(result)
 
     def _read(self) -> Generator[Event, None, list[tuple[Cell, Artifact]]]:
@@ -107,8 +111,8 @@ class _Judgement:
             cell=cell.id, status=Status.CHECK_FAILED, reason=f"{error.check}: {error}", checks=(*checks, *_not_applicable())
         )
 
-    def _judged(self, cell: Cell, artifact: Artifact, reference: Reference) -> CellResult:
-        candidate, findings = self._candidate(cell, artifact, reference)
+    def _judged(self, cell: Cell, artifact: Artifact, reference: Reference, module: torch.nn.Module) -> CellResult:
+        candidate, findings = self._candidate(cell, artifact, reference, module)
         checks, seen = verifier.verify(candidate, self._task.threads)
         reason = verifier.failed(checks)
         return CellResult(
@@ -120,7 +124,9 @@ class _Judgement:
             artifact=artifact,
         )
 
-    def _candidate(self, cell: Cell, artifact: Artifact, reference: Reference) -> tuple[Candidate, tuple[Finding, ...]]:
+    def _candidate(
+        self, cell: Cell, artifact: Artifact, reference: Reference, module: torch.nn.Module
+    ) -> tuple[Candidate, tuple[Finding, ...]]:
         wanted = self._task.given[cell.id]
         theirs = {ours: name for name, ours in wanted.names.items()}
         model = _renamed(self._unit.model, theirs)
@@ -135,6 +141,8 @@ class _Judgement:
             target=cell.target,
             spec=self._unit.verify,
             reference=_asked_in_their_names(reference, theirs),
+            module=module,
+            exporter=self._unit.exporter.name,
             domains=RUNTIME_DOMAINS if cell.target.provider.endswith("ExecutionProvider") else frozenset(),
         )
         return candidate, (*_order_finding(model, ordered), *symbols)

@@ -111,16 +111,16 @@ class _UnitRun:
         except Exception as error:
             yield from self._fail(self.pending, error)
             return
-        yield from self._verify_again()
+        yield from self._verify_again(module)
         yield from self._export(module)
 
-    def _verify_again(self) -> Iterator[Event]:
+    def _verify_again(self, module: torch.nn.Module) -> Iterator[Event]:
         """The cells whose artifact is in the store already."""
         for cell in [cell for cell in self.pending if cell.id in self.task.exported]:
             yield self.stages.start(Stage.VERIFY, cell.id)
             try:
                 with self.stages.timed():
-                    result = self._verdict(cell, self._again(self.task.exported[cell.id]))
+                    result = self._verdict(module, cell, self._again(self.task.exported[cell.id]))
             except Exception as error:
                 yield from self._fail([cell], error)
             else:
@@ -174,7 +174,7 @@ class _UnitRun:
                     yield self._progress(item)
                 else:
                     opsets.remove(item.opset)
-                    yield from self._judge(item)
+                    yield from self._judge(module, item)
 
     def _exporting(self, module: torch.nn.Module, opsets: Sequence[int]) -> Iterator[Progress | Emission]:
         model = self.unit.model
@@ -188,13 +188,13 @@ class _UnitRun:
         cells = [cell.id for cell in self.pending if cell.opset == progress.opset]
         return self.stages.start(Stage(progress.step.value), cells[0] if cells else None)
 
-    def _judge(self, emission: Emission) -> Iterator[Event]:
+    def _judge(self, module: torch.nn.Module, emission: Emission) -> Iterator[Event]:
         self.stages.seconds |= {Stage.CAPTURE: emission.capture_seconds, Stage.EMIT: emission.emit_seconds}
         for cell in [cell for cell in self.pending if cell.opset == emission.opset]:
             yield self.stages.start(Stage.VERIFY, cell.id)
             try:
                 with self.stages.timed():
-                    result = self._verdict(cell, self._emitted(cell, emission))
+                    result = self._verdict(module, cell, self._emitted(cell, emission))
             except Exception as error:
                 yield from self._fail([cell], error)
             else:
@@ -215,7 +215,7 @@ class _UnitRun:
             attachments=(sources, *self.test_data),
         )
 
-    def _verdict(self, cell: Cell, exported: CellResult) -> CellResult:
+    def _verdict(self, module: torch.nn.Module, cell: Cell, exported: CellResult) -> CellResult:
         if self.reference is None:
             return exported
         assert exported.artifact is not None
@@ -228,6 +228,8 @@ class _UnitRun:
             target=cell.target,
             spec=self.unit.verify,
             reference=self.reference,
+            module=module,
+            exporter=self.unit.exporter.name,
         )
         checks, findings = verifier.verify(candidate, self.task.threads)
         reason = verifier.failed(checks)

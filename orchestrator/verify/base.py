@@ -14,6 +14,7 @@ from orchestrator.spec import ModelSpec, Target, VerifySpec
 if TYPE_CHECKING:
     import numpy as np
     import onnx
+    import torch
 
     from orchestrator.verify.evaluator import Evaluator
     from orchestrator.verify.reference import Probe, Reference
@@ -41,6 +42,10 @@ class Candidate:
     target: Target
     spec: VerifySpec
     reference: Reference
+    module: torch.nn.Module
+    """Eager, in the dtype and mode of the cell, as it was exported; a check leaves it as it was."""
+    exporter: str
+    """That made the artifact; any other name than those in `exporters.registry` means that nobody knows."""
     domains: frozenset[str] = frozenset()
     """Of operators besides the standard ones: an artifact made elsewhere may ask for the target's own runtime."""
 

@@ -87,6 +87,8 @@ def make(
         target=synthetic.CPU,
         spec=spec,
         reference=reference.compute(module, model, dtype, spec),
+        module=module,
+        exporter=exporter,
     )
 
 
