@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+import torch
 
 from orchestrator.build.trust import UntrustedError
 from orchestrator.errors import StorageError
@@ -28,6 +29,26 @@ def test_a_finished_cell_has_the_seconds_in_the_order_of_the_stages_and_their_su
     assert list(result.durations.items()) == [("build", 1.0), ("emit", 2.0), ("total", 3.0)]
 
 
+@pytest.mark.parametrize(("others", "told"), [((), "torch.relu"), (("abs", "add", "addmm", "bmm", "cat"), " and 1 more")])
+def test_what_a_unit_replaced_in_torch_is_a_finding_of_its_cells(
+    monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], told: str
+) -> None:
+    stages = Stages("u", Stage.BUILD)
+    for name in ("relu", *others):
+        monkeypatch.setattr(torch, name, print)
+    (finding,) = stages.finish(CellResult(cell="c", status=Status.PASSED, reason="")).result.findings
+    assert finding.kind == "patched_torch"
+    assert finding.message.startswith("the model or its export replaced in torch: torch.")
+    assert finding.message.endswith(told)
+
+
+def _wrapped(error: Exception) -> Exception:
+    wrapper = RuntimeError("cannot be captured")
+    wrapper.__cause__ = ValueError("neither")
+    wrapper.__cause__.__context__ = error
+    return wrapper
+
+
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [
@@ -35,6 +56,7 @@ def test_a_finished_cell_has_the_seconds_in_the_order_of_the_stages_and_their_su
         (UntrustedError("no"), Status.EXPORT_FAILED, "untrusted"),
         (StorageError("io", "no"), Status.INFRA_ERROR, "io"),
         (OSError(errno.ENOSPC, "no"), Status.INFRA_ERROR, "disk_full"),
+        (_wrapped(OSError(errno.ENOSPC, "no")), Status.INFRA_ERROR, "disk_full"),
         (OSError(errno.ENOENT, "no"), Status.EXPORT_FAILED, "FileNotFoundError"),
     ],
 )
