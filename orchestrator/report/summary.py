@@ -61,6 +61,8 @@ class ArtifactReport:
     op_counts: Mapping[str, int]
     inputs: tuple[ValueInfo, ...]
     outputs: tuple[ValueInfo, ...]
+    made_from: str
+    """exported, fed_back or stamped: see exporters.base.Emission."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +183,7 @@ def artifact_report(artifact: Artifact, path: str | None) -> ArtifactReport:
         op_counts=artifact.op_counts,
         inputs=artifact.inputs,
         outputs=artifact.outputs,
+        made_from=artifact.made_from,
     )
 
 
