@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import psutil
 import pytest
 
 from orchestrator.report import json as report_json
+from tests.misbehaving.family import marked, started
 
 jsonschema = pytest.importorskip("jsonschema")
 pytestmark = pytest.mark.e2e
@@ -33,14 +33,6 @@ dims: {{batch: {{min: 1, max: 16}}}}
 inputs: [{{name: features, shape: [batch, 4], range: [-1, 1]}}]
 outputs: [logits]
 """
-DEEDS = {
-    "good": ("nothing", "passed", ""),
-    "segfaults": ("segfault", "crashed", "SIGSEGV"),
-    "exits": ("exit_seven", "crashed", "7"),
-    "hangs": ("sleep_in_native_code", "timeout", "deadline"),
-    "grows": ("allocate", "oom", "memory"),
-    "floods": ("flood", "crashed", "log"),
-}
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
@@ -56,20 +48,6 @@ def report(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "runs/latest/report.json").read_bytes())
     jsonschema.validate(found, report_json.schema())
     return found
-
-
-def marked(folder: Path) -> dict[str, str]:
-    """An environment that everything inherits that a run starts: Ray, fork servers, workers, what they leave behind."""
-    return {"STARTED_BY_TEST": str(folder)}
-
-
-def processes(folder: Path) -> list[str]:
-    """What runs of what was started so."""
-    return [
-        " ".join(process.info["cmdline"] or ())
-        for process in psutil.process_iter(["cmdline", "environ"])
-        if (process.info["environ"] or {}).get("STARTED_BY_TEST") == str(folder)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -138,27 +116,9 @@ def test_an_opset_that_dynamo_does_not_honour_ends_with_1_and_says_what_the_file
     assert (cell["status"], cell["opset"], cell["opset_actual"]) == ("check_failed", 17, 18)
 
 
-def test_misbehaving_models_each_end_as_they_deserve_and_leave_the_good_one_and_the_machine_alone(tmp_path: Path) -> None:
-    configs = tmp_path / "configs/model"
-    configs.mkdir(parents=True)
-    for name, (deed, _, _) in DEEDS.items():
-        (configs / f"{name}.yaml").write_text(MODEL.format(name=name, deed=deed))
-    arguments = ["--config-dir", str(tmp_path / "configs"), f"+model={','.join(DEEDS)}", "trust=[tests.misbehaving.*]"]
-    limits = ["exporter=torchscript", "verify=quick", "limits.seconds=6", "limits.memory=1GiB", "limits.log=1MB"]
-    done = orchestrate(tmp_path, *arguments, *limits, env=marked(tmp_path))
-    assert done.returncode == 1, done.stdout + done.stderr
-    cells = {cell["model"]: cell for cell in report(tmp_path)["cells"]}
-    assert {name: cell["status"] for name, cell in cells.items()} == {name: status for name, (_, status, _) in DEEDS.items()}
-    for name, (_, status, word) in DEEDS.items():
-        if status != "passed":
-            error = cells[name]["error"]
-            assert word in f"{error['kind']} {error['message']}", error
-    assert processes(tmp_path) == []
-
-
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_stopped_ends_with_130_within_seconds_and_leaves_no_process(tmp_path: Path, sign: signal.Signals) -> None:
-    started = subprocess.Popen(
+    driver = subprocess.Popen(
         command(tmp_path, "+model=resnet50"),
         cwd=ROOT,
         env=os.environ | marked(tmp_path),
@@ -166,14 +126,14 @@ def test_a_run_that_is_stopped_ends_with_130_within_seconds_and_leaves_no_proces
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with started:
-        wait_for(lambda: any("cells" in path.parts for path in tmp_path.rglob("*")) or len(processes(tmp_path)) > 6)
-        started.send_signal(sign)
+    with driver:
+        wait_for(lambda: any("cells" in path.parts for path in tmp_path.rglob("*")) or len(started(tmp_path)) > 6)
+        driver.send_signal(sign)
         stopped = time.monotonic()
-        out, _ = started.communicate(timeout=60)
-    assert started.returncode == 130, out
+        out, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130, out
     assert time.monotonic() - stopped < 10
-    wait_for(lambda: not processes(tmp_path), seconds=5)
+    wait_for(lambda: not started(tmp_path), seconds=5)
     assert "Traceback" not in out
     (run,) = (path for path in (tmp_path / "runs").iterdir() if path.name != ".store")
     assert json.loads((run / "report.json").read_bytes())["run"]["status"] == "interrupted"

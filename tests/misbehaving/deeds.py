@@ -1,13 +1,15 @@
-"""What a model or an exporter may do to its process. Nothing here needs torch; `models` and `units` do these things on time."""
+"""What a model or an exporter may do to its process. Only `patch_torch` needs torch. `models` and `units` do it on time."""
 
 # ruff: noqa: T201
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -102,6 +104,21 @@ def allocate_in_a_child() -> None:
 def flood() -> None:
     while True:
         print("the same line again and again" * 100)
+
+
+def fill_the_disk() -> None:
+    """Write to where temporary files go until there is no room left; a disk of many GB is not for that."""
+    with tempfile.NamedTemporaryFile() as file:
+        for _ in range(1024):
+            file.write(bytes(1 << 20))
+    raise RuntimeError("1 GiB did not fill the disk")
+
+
+def patch_torch() -> None:
+    from torch.nn import functional
+
+    real = functional.linear
+    functional.linear = functools.partial(real)
 
 
 def leave_a_thread() -> None:

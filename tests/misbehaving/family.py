@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -27,3 +28,17 @@ def wait_for_the_end_of(processes: Iterable[psutil.Process]) -> None:
     while left := living(processes):
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
+
+
+def marked(folder: Path) -> dict[str, str]:
+    """An environment that everything inherits that a run starts: Ray, fork servers, workers, what they leave behind."""
+    return {"STARTED_BY_TEST": str(folder)}
+
+
+def started(folder: Path) -> list[psutil.Process]:
+    """What runs of what was started with that mark."""
+    return [
+        process
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get("STARTED_BY_TEST") == str(folder)
+    ]
