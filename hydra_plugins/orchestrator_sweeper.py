@@ -241,6 +241,11 @@ class Composer:
             self._known[group] = self._loader.get_group_options(group, ObjectType.CONFIG, self._primary_name, hydras)
         return self._known[group]
 
+    def _has(self, group: str, option: str) -> bool:
+        """Whether there is such an option; one in a folder of the group, as `limits/tensor_if`, is listed by its folder only."""
+        folder, _, name = f"{group}/{option}".rpartition("/")
+        return name in self._options(folder)
+
     def _values(self, override: Override) -> tuple[Any, ...]:
         """The values of an override, one if it is no sweep."""
         value: Any = override.value()
@@ -260,7 +265,7 @@ class Composer:
             self._problems.append(f"{typed}: matches none{suggestion('', self._options(group))}")
         if override.is_sweep_override() and group in RUN_KEYS:
             self._problems.append(f"{typed}: {group} holds for the run as a whole and cannot be swept")
-        for unknown in sorted({*options} - {*self._options(group)}):
+        for unknown in sorted(option for option in {*options} if not self._has(group, option)):
             self._problems.append(f"{typed}: there is no {group} '{unknown}'{suggestion(unknown, self._options(group))}")
         if len(self._problems) > count:
             return None

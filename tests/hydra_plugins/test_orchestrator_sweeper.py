@@ -101,6 +101,16 @@ def test_a_glob_over_a_group_takes_the_options_that_match(composer: Composer) ->
     ]
 
 
+def test_an_option_in_a_folder_of_its_group_is_chosen_by_its_path_and_by_no_glob(composer: Composer) -> None:
+    (composition,) = composer.batch(["+model=limits/tensor_if"]).compositions
+    assert composition.config.model.name == "tensor_if"
+    assert composition.model_file == ROOT / "conf" / "model" / "limits" / "tensor_if.yaml"
+    assert "tensor_if" not in {c.config.model.name for c in composer.batch(["+model=glob(*)"]).compositions}
+    assert problems(composer, "+model=limits/tensor_iff")[0].startswith(
+        "+model=limits/tensor_iff: there is no model 'limits/tensor_iff'"
+    )
+
+
 def test_a_deletion_is_hydras_business(composer: Composer) -> None:
     (composition,) = composer.batch(["+model=tiny", "~model.build.in_features"]).compositions
     assert "in_features" not in composition.config.model.build
