@@ -74,7 +74,8 @@ class ForkServer:
                 stderr=log,
                 # Ctrl-C in a terminal goes to the owner, who decides.
                 start_new_session=True,
-                env=environment(threads),
+                # torch makes a folder for compiled kernels when it is imported.
+                env=environment(threads) | {"TMPDIR": str(folder)},
             )
 
     @property

@@ -114,6 +114,13 @@ def test_when_the_owner_is_killed_the_server_ends_with_everything(folder: Path) 
             wait_for_the_end_of(family)
 
 
+def test_what_is_preloaded_has_its_temporary_files_in_the_servers_folder(folder: Path) -> None:
+    with ForkServer(folder, (), 1) as server, fork(server.address, folder, "nothing") as child_:
+        (served,) = psutil.Process().children()
+        assert served.environ()["TMPDIR"] == str(folder)
+        assert child_.pid in {process.pid for process in served.children()}
+
+
 def test_a_preload_that_fails_is_told_with_its_traceback(folder: Path) -> None:
     with (
         ForkServer(folder, ("no_such_library",), 1) as server,
