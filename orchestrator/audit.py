@@ -67,7 +67,7 @@ def expected(plan: Plan, records: list[Record]) -> dict[PurePosixPath, str]:
     for unit in plan.units:
         for cell in unit.cells:
             result = results.get(cell.id)
-            if result and layout.shows(plan.settings, result):
+            if result and layout.shows(plan.settings, result.origin):
                 folder = layout.cell_folder(cell.id)
                 texts |= {folder / name: data for name, data in told_files(unit, cell, result).items()}
                 digests |= {folder / name: file.sha256 for name, file in kept_files(result).items()}

@@ -81,7 +81,7 @@ class Delivery:
     def _steps(self, result: CellResult) -> Iterator[Callable[[], object]]:
         """What is to be done for a cell; each step can be done whether or not the one before succeeded."""
         unit, cell = self._planned[result.cell]
-        if layout.shows(self._plan.settings, result):
+        if layout.shows(self._plan.settings, result.origin):
             folder = self._path / layout.cell_folder(cell.id)
             yield partial(self._write_cell, folder, unit, cell, result)
             yield from (partial(self._place, file, folder / name) for name, file in kept_files(result).items())

@@ -85,9 +85,9 @@ def delivers(settings: RunSettings, result: CellResult) -> bool:
     return settings.deliver == "all" or (settings.deliver == "changed" and result.origin is not Origin.CACHE)
 
 
-def shows(settings: RunSettings, result: CellResult) -> bool:
+def shows(settings: RunSettings, origin: Origin) -> bool:
     """Whether a cell has a folder of its own in the run folder: what the cache knew has one where it was done."""
-    return result.origin is not Origin.CACHE or settings.deliver == "all"
+    return origin is not Origin.CACHE or settings.deliver == "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,7 +230,7 @@ def _row(
     result = results.get(cell.id)
     outcome = result or _absent(cell, run.status)
     verdict = judge(cell.id, outcome.status, issues(plan, unit), today=run.started[:10])
-    shown = layout.shows(plan.settings, outcome)
+    shown = layout.shows(plan.settings, outcome.origin)
     return CellReport(
         id=cell.id,
         model=unit.model.name,
