@@ -189,10 +189,7 @@ def write_reports(path: Path) -> Report:
     Raises:
         EnvironmentRefusedError: one of them is damaged, or the folder is no run.
     """
-    records = ledger.read(path / layout.LEDGER)
-    if not records:
-        raise EnvironmentRefusedError(f"The run {path} never started: its ledger is empty.")
-    plan = read_plan(path)
+    plan, records = read_run(path)
     report = summarise(plan, records)
     for name, data in reports(report).items():
         replace(path / name, data)
@@ -203,6 +200,18 @@ def write_reports(path: Path) -> Report:
 def reports(report: Report) -> dict[str, bytes]:
     """The reports of a run, by file name."""
     return {layout.REPORT_JSON: json.render(report), layout.REPORT_MARKDOWN: markdown.render(report).encode()}
+
+
+def read_run(path: Path) -> tuple[Plan, list[Record]]:
+    """The plan and the ledger of a run folder.
+
+    Raises:
+        EnvironmentRefusedError: as `read_plan`, or the ledger is damaged, or empty.
+    """
+    plan, records = read_plan(path), ledger.read(path / layout.LEDGER)
+    if not records:
+        raise EnvironmentRefusedError(f"The run {path} never started: its ledger is empty.")
+    return plan, records
 
 
 def read_plan(path: Path) -> Plan:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator import history, layout, provenance
+from orchestrator import layout, provenance
 from orchestrator.cache import Cache, Known
 from orchestrator.errors import EXIT_PASSED, EnvironmentRefusedError
 from orchestrator.execute import execute
 from orchestrator.folder import RunFolder
+from orchestrator.history import estimates
+from orchestrator.history import index as history_index
 from orchestrator.keys.cells import Keys
 from orchestrator.plan import identifier, share_cores
 from orchestrator.plan import plan as make_plan
@@ -39,9 +41,10 @@ def run(spec: RunSpec, configs: Mapping[str, str], *, as_json: bool = False) -> 
         InterruptedRunError: Ctrl-C or SIGTERM; what was finished is on record.
     """
     runs = Path(spec.settings.runs)
-    spec = select(spec, history.newest(runs) if spec.selection.only else None)
-    costs = history.costs(runs, {identifier(request) for request in spec.requests})
-    plan = make_plan(spec, _devices(spec.settings.cluster), lambda cells: history.seconds(cells, costs))
+    with history_index.opened(runs) as history:
+        spec = select(spec, estimates.newest(history) if spec.selection.only else None)
+        costs = estimates.costs(history, {identifier(request) for request in spec.requests})
+    plan = make_plan(spec, _devices(spec.settings.cluster), lambda cells: estimates.seconds(cells, costs))
     plan = share_cores(plan, os.cpu_count() or 1)
     cache = Cache(plan, Keys(plan.settings.trust))
     known = cache.look_up(f"{datetime.now(UTC):%Y-%m-%d}")
@@ -63,10 +66,10 @@ def _devices(cluster: ClusterSpec) -> frozenset[str]:
     return frozenset({"cpu", "cuda"}) if cluster.kind == "ray" else provenance.local_devices()
 
 
-def _check_disk(plan: Plan, known: Known, costs: Mapping[str, history.Cost]) -> None:
+def _check_disk(plan: Plan, known: Known, costs: Mapping[str, estimates.Cost]) -> None:
     """Refuse a run that is known to write more than there is room for."""
     done = {hit.cell for hit in known.hits if not layout.delivers(plan.settings, hit)}
-    needed = history.bytes_needed([cell.id for cell in plan.cells if cell.skip is None and cell.id not in done], costs)
+    needed = estimates.bytes_needed([cell.id for cell in plan.cells if cell.skip is None and cell.id not in done], costs)
     for folder in (plan.settings.runs, plan.settings.store):
         if needed and (free := disk.free(Path(folder))) < needed:
             raise EnvironmentRefusedError(

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from orchestrator import history
 from orchestrator.commands.run import run
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError
 from orchestrator.folder import read_plan
-from orchestrator.history import Cost
+from orchestrator.history import estimates
+from orchestrator.history.estimates import Cost
 from orchestrator.result import CellFinished, CellResult, Event, Status
 from orchestrator.schedulers import base
 from orchestrator.spec import CellRequest, ClusterSpec, RunSettings, RunSpec, Selection, UnitTask
@@ -174,7 +174,7 @@ def test_a_run_for_which_there_is_no_room_is_refused_before_anything_is_made(
 ) -> None:
     fake = schedule(Status.PASSED)
     cost = Cost(shared=1, own=1, files=(synthetic.graph(size=10**9),))
-    monkeypatch.setattr(history, "costs", lambda *_: {"one-dynamo-opset20-float32-cpu": cost})
+    monkeypatch.setattr(estimates, "costs", lambda *_: {"one-dynamo-opset20-float32-cpu": cost})
     monkeypatch.setattr(disk, "free", lambda _: 10**9)
     with pytest.raises(EnvironmentRefusedError, match=r"1\.00 GB are free, and the artifacts will take about 2\.00 GB"):
         run(spec(tmp_path, "one"), CONFIGS)

@@ -1,22 +1,16 @@
 """What earlier runs say of cells that are wanted again: how they ended, what they took, how large they were.
 
-Reads plans and ledgers, which are the truth of a run, and nothing that is derived from them. A run that cannot be
-read says nothing.
+Asks the index over all runs. A run that cannot be read says nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from orchestrator import layout
-from orchestrator.errors import OrchestratorError
-from orchestrator.folder import read_plan
-from orchestrator.report.summary import CellReport, summarise
-from orchestrator.result import CellFinished, CellResult, FileRef, Origin, Stage
-from orchestrator.runs import newest_first
-from orchestrator.store import ledger
+from orchestrator.history.index import CellEntry, History
+from orchestrator.report.summary import CellReport
+from orchestrator.result import FileRef, Origin, Stage
 
 DEEPEST = 10
 """Runs that are read for what cells took: older ones were another fleet's or another torch's."""
@@ -36,36 +30,29 @@ class Cost:
     """Of its artifact."""
 
 
-def newest(runs: Path) -> Mapping[str, CellReport] | None:
-    """How the cells of the newest run ended, whether it reached its end or not; None if there is no run.
-
-    Args:
-        runs: The folder of the run folders.
-    """
-    for folder in newest_first(runs):
-        try:
-            return {cell.id: cell for cell in summarise(read_plan(folder), ledger.read(folder / layout.LEDGER)).cells}
-        except (OSError, OrchestratorError, StopIteration):
-            continue
+def newest(history: History) -> Mapping[str, CellReport] | None:
+    """How the cells of the newest run ended, whether it reached its end or not; None if there is no run."""
+    for run in history.runs():
+        if run.problem is None:
+            return {cell: entry.report for cell, entry in history.cells(run.id).items()}
     return None
 
 
-def costs(runs: Path, wanted: Collection[str]) -> Mapping[str, Cost]:
+def costs(history: History, wanted: Collection[str]) -> Mapping[str, Cost]:
     """What cells took in the newest run that did them.
 
     Args:
-        runs: The folder of the run folders.
+        history: Of the folder of the runs.
         wanted: Identifiers of cells; those that were not done lately are not in the answer.
     """
     found: dict[str, Cost] = {}
     missing = set(wanted)
-    for folder in list(newest_first(runs))[:DEEPEST]:
+    for run in history.runs()[:DEEPEST]:
         if not missing:
             break
-        for result in _results(folder):
-            if result.cell in missing and result.origin is Origin.RAN:
-                found[result.cell] = _cost(result)
-        missing -= found.keys()
+        done = {cell: entry for cell, entry in history.cells(run.id).items() if cell in missing and _was_done(entry.report)}
+        found |= {cell: _cost(entry) for cell, entry in done.items()}
+        missing -= done.keys()
     return found
 
 
@@ -89,16 +76,12 @@ def seconds(cells: Collection[str], known: Mapping[str, Cost]) -> float | None:
     return max(cost.shared for cost in done) + sum(cost.own for cost in done) * len(cells) / len(done)
 
 
-def _results(folder: Path) -> Iterable[CellResult]:
-    try:
-        records = ledger.read(folder / layout.LEDGER)
-    except OrchestratorError:
-        return []
-    return [record.result for record in records if isinstance(record, CellFinished)]
+def _was_done(cell: CellReport) -> bool:
+    """By that run, and neither taken over nor left out."""
+    return cell.origin is not Origin.CACHE and cell.attempts > 0
 
 
-def _cost(result: CellResult) -> Cost:
-    durations = {stage: result.durations.get(stage.value, 0.0) for stage in Stage}
+def _cost(entry: CellEntry) -> Cost:
+    durations = {stage: entry.report.durations.get(stage.value, 0.0) for stage in Stage}
     shared = sum(durations[stage] for stage in SHARED)
-    files = result.artifact.files if result.artifact else ()
-    return Cost(shared=shared, own=sum(durations.values()) - shared, files=files)
+    return Cost(shared=shared, own=sum(durations.values()) - shared, files=entry.files)

@@ -1,31 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from orchestrator import history
-from orchestrator.history import Cost
+from orchestrator.history import estimates, index
+from orchestrator.history.estimates import Cost
+from orchestrator.report.summary import CellReport
 from orchestrator.result import CellFinished, CellResult, FileRef, Origin, Status
-from orchestrator.spec import Plan
-from orchestrator.store.ledger import Ledger, Record
+from orchestrator.store.ledger import Record
 from tests import synthetic
+from tests.nights import a_run
 
 CELL = "resnet50-dynamo-opset20-float32-cpu"
 OTHER = "lstm-dynamo-opset20-float32-cpu"
-
-
-def a_run(runs: Path, name: str, plan: Plan, records: Sequence[Record]) -> Path:
-    folder = runs / name
-    folder.mkdir(parents=True)
-    (folder / "plan.json").write_bytes(msgspec.json.encode(plan))
-    record = Ledger.create(folder / "ledger.jsonl")
-    for each in records:
-        record.append(each)
-    record.close()
-    return folder
 
 
 def took(cell: str, build: float, emit: float, **changes: object) -> CellFinished:
@@ -34,11 +23,22 @@ def took(cell: str, build: float, emit: float, **changes: object) -> CellFinishe
 
 
 def finished(runs: Path, day: int, *records: Record) -> Path:
-    return a_run(runs, f"202601{day:02d}T030405Z-abc", synthetic.plan(synthetic.unit()), [synthetic.started(), *records])
+    plan = synthetic.plan(synthetic.unit(), synthetic.unit("lstm"))
+    return a_run(runs, f"202601{day:02d}T030405Z-abc", plan, [synthetic.started(), *records])
+
+
+def newest(runs: Path) -> Mapping[str, CellReport] | None:
+    with index.opened(runs) as history:
+        return estimates.newest(history)
+
+
+def costs_of(runs: Path, *cells: str) -> Mapping[str, Cost]:
+    with index.opened(runs) as history:
+        return estimates.costs(history, set(cells))
 
 
 def test_the_newest_run_that_can_be_read_tells_how_its_cells_ended(tmp_path: Path) -> None:
-    assert history.newest(tmp_path / "nowhere") is None
+    assert newest(tmp_path / "nowhere") is None
     failed = CellResult(cell=CELL, status=Status.EXPORT_FAILED, reason="why")
     finished(tmp_path, 1, took(CELL, 1, 1))
     finished(tmp_path, 2, CellFinished(result=failed))
@@ -46,33 +46,33 @@ def test_the_newest_run_that_can_be_read_tells_how_its_cells_ended(tmp_path: Pat
     finished(tmp_path, 4)
     (tmp_path / "20260104T030405Z-abc" / "plan.json").write_bytes(b"{")
     (tmp_path / "notes").mkdir()
-    newest = history.newest(tmp_path)
-    assert newest is not None
-    assert (newest[CELL].status, newest[CELL].expected) == (Status.EXPORT_FAILED, False)
+    found = newest(tmp_path)
+    assert found is not None
+    assert (found[CELL].status, found[CELL].expected) == (Status.EXPORT_FAILED, False)
 
 
 def test_what_a_cell_took_is_what_the_newest_run_that_did_it_says(tmp_path: Path) -> None:
     finished(tmp_path, 1, took(CELL, 1, 1), took(OTHER, 5, 5))
     finished(tmp_path, 2, took(CELL, 2, 3))
     finished(tmp_path, 3, took(CELL, 9, 9, origin=Origin.CACHE))
-    costs = history.costs(tmp_path, {CELL, OTHER, "never"})
+    costs = costs_of(tmp_path, CELL, OTHER, "never")
     assert {cell: (cost.shared, cost.own) for cell, cost in costs.items()} == {CELL: (3.0, 5.0), OTHER: (6.0, 7.0)}
     assert [file.name for file in costs[CELL].files] == ["dynamo-opset20.onnx", f"weights-{'b' * 12}.data"]
 
 
 def test_old_runs_are_not_read(tmp_path: Path) -> None:
     finished(tmp_path, 1, took(CELL, 1, 1))
-    for day in range(2, 2 + history.DEEPEST):
+    for day in range(2, 2 + estimates.DEEPEST):
         finished(tmp_path, day)
-    assert history.costs(tmp_path, {CELL}) == {}
+    assert costs_of(tmp_path, CELL) == {}
 
 
 def test_a_damaged_ledger_says_nothing(tmp_path: Path) -> None:
     folder = finished(tmp_path, 1, took(CELL, 1, 1), took(OTHER, 1, 1))
     path = folder / "ledger.jsonl"
     path.write_bytes(path.read_bytes().replace(b"RunStarted", b"RunStartet", 1))
-    assert history.costs(tmp_path, {CELL}) == {}
-    assert history.newest(tmp_path) is None
+    assert costs_of(tmp_path, CELL) == {}
+    assert newest(tmp_path) is None
 
 
 GRAPH, WEIGHTS = FileRef(name="a.onnx", sha256="a" * 64, bytes=100), FileRef(name="w.data", sha256="b" * 64, bytes=1000)
@@ -86,9 +86,9 @@ KNOWN = {
     ("cells", "seconds"), [(["a"], 5.0), (["a", "b"], 9.0), (["a", "b", "new", "newer"], 13.0), (["new"], None), ([], None)]
 )
 def test_a_unit_takes_what_is_shared_once_and_the_rest_for_each_cell(cells: list[str], seconds: float | None) -> None:
-    assert history.seconds(cells, KNOWN) == seconds
+    assert estimates.seconds(cells, KNOWN) == seconds
 
 
 @pytest.mark.parametrize(("cells", "needed"), [(["a"], 2200), (["a", "b"], 2800), (["a", "b", "new", "newer"], 5600), ([], 0)])
 def test_files_that_cells_share_take_room_once_in_the_store_and_in_the_run(cells: list[str], needed: int) -> None:
-    assert history.bytes_needed(cells, KNOWN) == needed
+    assert estimates.bytes_needed(cells, KNOWN) == needed
