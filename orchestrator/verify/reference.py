@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Literal
 
 import ml_dtypes
@@ -18,7 +19,10 @@ from orchestrator.build.adapter import flatten
 from orchestrator.result import Finding
 from orchestrator.spec import ModelSpec, VerifySpec
 from orchestrator.verify import probes
-from orchestrator.verify.probes import ProbeSpec
+from orchestrator.verify.search import BUDGET, Answered, Inputs, Outcomes, Search, search
+from orchestrator.verify.sites import Observer, Site, Value
+
+Kind = Literal["example", "case", "values", "sizes", "turned"]
 
 
 class EagerError(Exception):
@@ -30,13 +34,15 @@ class Probe:
     """Inputs and what eager answers to them; arrays have the shapes of the model."""
 
     name: str
-    kind: Literal["example", "case", "values", "sizes"]
+    kind: Kind
     sizes: Mapping[str, int]
     inputs: Mapping[str, np.ndarray]
     outputs: tuple[np.ndarray, ...]
     """In flattened order, in the cell's dtype."""
     exact: tuple[np.ndarray, ...] | None
     """The same in float64; None if the model cannot run so."""
+    decided: Mapping[Site, tuple[Value, ...]] = field(default_factory=dict)
+    """What eager asked of its inputs' values on the way, by line of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +53,10 @@ class Reference:
     vacuous: Mapping[str, str]
     """Outputs that tell nothing, with the reason."""
     findings: tuple[Finding, ...]
+    turned: tuple[Probe, ...] = ()
+    """Inputs of the example's sizes that were searched for, because eager decides otherwise there than on all probes."""
+    search: Search = field(default_factory=Search)
+    """What that came to."""
 
     @property
     def example(self) -> Probe:
@@ -68,17 +78,94 @@ def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifyS
     Raises:
         EagerError: The model raises on the example, or its number of outputs is not the declared one.
     """
-    findings: list[Finding] = []
-    runner = _Runner(module)
-    wide = None if dtype == "float64" else _in_float64(module, findings)
+    eager = _Eager(module, model, dtype)
     found = []
     for planned in probes.plan_probes(model, spec.level, spec.seed):
-        probe = _probe(runner, wide, planned, model, dtype, findings)
+        inputs = probes.draw(planned.specs, planned.sizes, planned.seed, dtype)
+        probe = eager.probe(planned.name, planned.kind, planned.sizes, inputs)
         if probe is not None:
             found.append(probe)
-    if not _repeats(runner, found[0]):
-        findings.append(Finding(kind="nondeterministic_model", message="eager answers differently when it is asked twice"))
-    return Reference(probes=tuple(found), vacuous=_vacuous(found, model), findings=tuple(dict.fromkeys(findings)))
+    if not eager.repeats(found[0]):
+        eager.findings.append(
+            Finding(kind="nondeterministic_model", message="eager answers differently when it is asked twice")
+        )
+    searched = _searched(eager, found, spec)
+    turned = [eager.probe(name, "turned", found[0].sizes, inputs) for name, inputs in searched.turned]
+    return Reference(
+        probes=tuple(found),
+        vacuous=_vacuous(found, model),
+        findings=tuple(dict.fromkeys(eager.findings)),
+        turned=tuple(probe for probe in turned if probe is not None),
+        search=searched,
+    )
+
+
+class _Eager:
+    """A model that is asked about inputs, in the cell's dtype and in float64."""
+
+    def __init__(self, module: torch.nn.Module, model: ModelSpec, dtype: str) -> None:
+        self.model = model
+        self.findings: list[Finding] = []
+        self._runner = _Runner(module)
+        self._wide = None if dtype == "float64" else _in_float64(module, self.findings)
+
+    def probe(self, name: str, kind: Kind, sizes: Mapping[str, int], inputs: Inputs) -> Probe | None:
+        """What it answers; None, and a finding, if it raises.
+
+        Raises:
+            EagerError: It raises on the example, or does not answer as declared.
+        """
+        try:
+            outputs, decided = self._runner.observed(inputs)
+        except Exception as error:
+            message = f"the model itself raises on {name}: {_line(error)}"
+            if kind == "example":
+                raise EagerError(message) from error
+            self.findings.append(Finding(kind="eager_raises", message=message))
+            return None
+        if len(outputs) != len(self.model.outputs):
+            raise EagerError(_other_outputs(name, len(outputs), self.model))
+        return Probe(
+            name=name,
+            kind=kind,
+            sizes=sizes,
+            inputs={name: array(value) for name, value in inputs.items()},
+            outputs=outputs,
+            exact=_exact(self._wide, inputs, outputs, self.findings) if self._wide else None,
+            decided=decided,
+        )
+
+    def decides(self, inputs: Inputs) -> Answered:
+        """What it decides on its way to an answer that nobody keeps."""
+        observer = Observer()
+        try:
+            outputs = self._runner(inputs, observer)
+        except Exception:
+            return Answered(decided=observer.decided, raised=True, usable=False)
+        finite = all(np.isfinite(values.astype(np.float64)).all() for values in outputs)
+        return Answered(decided=observer.decided, raised=False, usable=finite)
+
+    def repeats(self, example: Probe) -> bool:
+        """Whether it answers the same bits when it is asked again, this time unobserved."""
+        again = self._runner({name: _tensor(value) for name, value in example.inputs.items()})
+        return [_bits(values) for values in again] == [_bits(values) for values in example.outputs]
+
+
+def _searched(eager: _Eager, found: Sequence[Probe], spec: VerifySpec) -> Search:
+    outcomes = Outcomes()
+    for probe in found:
+        outcomes.add(probe.sizes, probe.decided)
+    example = found[0]
+    bases = [probe for probe in found if probe.sizes == example.sizes]
+    return search(
+        outcomes,
+        [(probe.name, {name: _tensor(value) for name, value in probe.inputs.items()}) for probe in bases],
+        eager.model.inputs,
+        example.sizes,
+        eager.decides,
+        budget=BUDGET.get(spec.level, 0),
+        seed=spec.seed,
+    )
 
 
 class _Runner:
@@ -87,12 +174,18 @@ class _Runner:
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
 
-    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> tuple[np.ndarray, ...]:
+    def __call__(self, inputs: Inputs, observer: Observer | None = None) -> tuple[np.ndarray, ...]:
         # A model may write into its buffers and its inputs: it gets copies of both.
         buffers = {name: buffer.clone() for name, buffer in self._module.named_buffers()}
-        with torch.no_grad():
-            answer = torch.func.functional_call(self._module, buffers, tuple(value.clone() for value in inputs.values()))
-            return tuple(array(tensor) for tensor in flatten(answer))
+        given = tuple(value.clone() for value in inputs.values())
+        with torch.no_grad(), observer.watching(given) if observer else nullcontext():
+            answer = torch.func.functional_call(self._module, buffers, given)
+        return tuple(array(tensor) for tensor in flatten(answer))
+
+    def observed(self, inputs: Inputs) -> tuple[tuple[np.ndarray, ...], Mapping[Site, tuple[Value, ...]]]:
+        """The answer, and what was asked of the inputs' values on the way."""
+        observer = Observer()
+        return self(inputs, observer), observer.decided
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
@@ -121,30 +214,6 @@ def _double(module: torch.nn.Module) -> torch.nn.Module:
 def _widened(tensor: torch.Tensor) -> torch.Tensor:
     values = tensor.detach().double()
     return torch.nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, torch.nn.Parameter) else values
-
-
-def _probe(
-    runner: _Runner, wide: _Runner | None, planned: ProbeSpec, model: ModelSpec, dtype: str, findings: list[Finding]
-) -> Probe | None:
-    inputs = probes.draw(planned.specs, planned.sizes, planned.seed, dtype)
-    try:
-        outputs = runner(inputs)
-    except Exception as error:
-        message = f"the model itself raises on {planned.name}: {_line(error)}"
-        if planned.kind == "example":
-            raise EagerError(message) from error
-        findings.append(Finding(kind="eager_raises", message=message))
-        return None
-    if len(outputs) != len(model.outputs):
-        raise EagerError(_other_outputs(planned.name, len(outputs), model))
-    return Probe(
-        name=planned.name,
-        kind=planned.kind,
-        sizes=planned.sizes,
-        inputs={name: array(value) for name, value in inputs.items()},
-        outputs=outputs,
-        exact=_exact(wide, inputs, outputs, findings) if wide else None,
-    )
 
 
 def _exact(
@@ -177,14 +246,13 @@ def _other_outputs(probe: str, count: int, model: ModelSpec) -> str:
     )
 
 
-def _repeats(runner: _Runner, example: Probe) -> bool:
-    again = runner({name: _tensor(value) for name, value in example.inputs.items()})
-    return [_bits(values) for values in again] == [_bits(values) for values in example.outputs]
-
-
 def _bits(values: np.ndarray) -> tuple[tuple[int, ...], str, bytes]:
     """Equal for equal answers, NaN included, which numpy cannot tell in bfloat16."""
     return values.shape, values.dtype.name, values.tobytes()
+
+
+def _tensors(probe: Probe) -> list[torch.Tensor]:
+    return [_tensor(values) for values in probe.inputs.values()]
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
