@@ -107,11 +107,12 @@ class BlobStore:
     def _holds(self, digest: str, temporary: Path) -> bool:
         """Whether the blob is there with the bytes of the temporary file; one with other bytes is set aside."""
         blob = self._path(digest)
-        if not blob.exists():
+        try:
+            with blob.open("rb") as old, temporary.open("rb") as new:
+                if _size(old) == _size(new) and all(map(bytes.__eq__, _blocks(old), _blocks(new))):
+                    return self.use(digest)
+        except FileNotFoundError:
             return False
-        with blob.open("rb") as old, temporary.open("rb") as new:
-            if blob.stat().st_size == temporary.stat().st_size and all(map(bytes.__eq__, _blocks(old), _blocks(new))):
-                return self.use(digest)
         set_aside(blob, self._disk)
         return False
 
@@ -126,6 +127,10 @@ def _chunks(source: Source) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(CHUNK_BYTES))
     while count := source.readinto(buffer):
         yield buffer[:count]
+
+
+def _size(file: io.BufferedReader) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _blocks(source: io.BufferedReader) -> Iterator[bytes]:

@@ -116,7 +116,8 @@ def set_aside(path: Path, disk: Disk = DISK) -> Path:
         StorageError: the disk refused.
     """
     bad = path.with_name(f"{path.name}{BAD}")
-    with refusals(path):
+    # Not there any more: another process has seen the same.
+    with refusals(path), contextlib.suppress(FileNotFoundError):
         disk.rename(path, bad)
     return bad
 

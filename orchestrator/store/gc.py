@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -119,9 +121,8 @@ def remove(garbage: Garbage) -> None:
         StorageError: the disk refused.
     """
     for item in garbage.items:
-        with suppress(FileNotFoundError), refusals(item.path):
-            if item.path.stat().st_mtime == item.used:
-                item.path.unlink()
+        with refusals(item.path), suppress(FileNotFoundError):
+            _let_go(item)
 
 
 def runs_of(folders: Collection[Path], store: Path) -> list[Path]:
@@ -141,6 +142,16 @@ def runs_of(folders: Collection[Path], store: Path) -> list[Path]:
     return found
 
 
+def _let_go(item: Item) -> None:
+    """Under another name first: who wants it just now finds it gone and makes it anew, or has told so by its date before."""
+    aside = item.path.with_name(f".{secrets.token_hex(6)}.part")
+    item.path.rename(aside)
+    if aside.stat().st_mtime == item.used:
+        aside.unlink()
+    else:
+        aside.rename(item.path)
+
+
 def _referred(run: Path) -> Iterator[str]:
     for record in ledger.read(run / layout.LEDGER):
         if isinstance(record, CellFinished):
@@ -148,14 +159,17 @@ def _referred(run: Path) -> Iterator[str]:
 
 
 def _files(entry: Path) -> Iterator[str]:
-    return (match.decode() for match in SHA256.findall(entry.read_bytes()))
+    with suppress(FileNotFoundError):
+        yield from (match.decode() for match in SHA256.findall(entry.read_bytes()))
 
 
 def _items(folder: Path) -> Iterator[Item]:
+    """The files that are there; one that a writer is at may be gone the next moment."""
     for path in folder.rglob("*"):
-        if path.is_file():
+        with suppress(FileNotFoundError):
             status = path.stat()
-            yield Item(path=path, bytes=status.st_size, used=status.st_mtime)
+            if stat.S_ISREG(status.st_mode):
+                yield Item(path=path, bytes=status.st_size, used=status.st_mtime)
 
 
 def _set_aside(item: Item) -> bool:

@@ -99,15 +99,15 @@ class Index:
         return proof(path.relative_to(self._root / "index").as_posix(), payload).encode()
 
     def _read(self, path: Path, kind: type[_Entry]) -> _Entry | None:
+        with suppress(OSError):
+            # Used now: a garbage collection takes what nobody asks for. Before it is read, or it might be gone in between.
+            os.utime(path)
         try:
             with refusals(path):
                 digest, _, payload = path.read_bytes().partition(b"\n")
         except StorageError:
             return None
         if self._proof(path, payload) == digest:
-            with suppress(OSError):
-                # Used now: a garbage collection takes what nobody asks for.
-                os.utime(path)
             try:
                 return msgspec.json.decode(payload, type=kind)
             except msgspec.MsgspecError:

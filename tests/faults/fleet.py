@@ -1,7 +1,8 @@
 """`python -m tests.faults.fleet FOLDER` is a run of small cells without torch on a real Ray; with a RUN it is resumed.
 
 A cell takes 50 to 100 ms and its artifact goes to the store, so that delivery, index and cache take part. JOURNAL names a file
-that gets a line when a cell begins and one when it is done: who did it how often is told by nobody else.
+that gets a line when a cell begins and one when it is done: who did it how often is told by nobody else. STORE names
+another store than the one in FOLDER.
 """
 
 # ruff: noqa: T201
@@ -72,7 +73,7 @@ def wished(folder: Path) -> RunSpec:
     """UNITS models in OPSETS each."""
     settings = RunSettings(
         runs=str(folder / "runs"),
-        store=str(folder / "store"),
+        store=os.environ.get("STORE", str(folder / "store")),
         cluster=ClusterSpec(kind="local", workers=WORKERS, threads_per_worker=1),
         trust=(),
         require_targets=False,

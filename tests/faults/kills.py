@@ -33,6 +33,7 @@ from orchestrator.store import ledger
 from orchestrator.store.audit import Tally, audit_store
 from orchestrator.store.ledger import Record, RunFinished, RunStatus
 from tests.faults import fleet
+from tests.faults.compare import comparable, different_rows, not_exported
 from tests.faults.row import Row, show
 from tests.misbehaving.family import PATIENCE_SECONDS, living
 
@@ -58,10 +59,6 @@ RAYS_OWN = (
 )
 """Two agents, before and after they name themselves: once a minute they look for their daemon. A worker that was about to start
 when its daemon died, with nothing of ours in it yet: it goes after 25 s. Here they are ended after each run."""
-TOLD_APART = ("durations", "origin", "attempts", "peak_memory")
-"""Fields of a cell's report that are about how it came to be."""
-OF_A_KILL = ("node_lost", "unclean_end")
-"""Findings that tell of a kill."""
 
 
 def campaign(kills: int = 50, seed: int = 0) -> Row:
@@ -162,9 +159,9 @@ class _Trial:
         begun = (path for path in folders if (path / layout.LEDGER).is_file() and ledger.read(path / layout.LEDGER))
         return next(begun, None)
 
-    def comparable(self) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """What the report says, whatever was killed."""
-        return _comparable(self._report())
+        return comparable(self._report())
 
     def _path(self) -> Path:
         path = self.run
@@ -267,9 +264,9 @@ class _Trial:
         return crashed if "child" in self.killed else []
 
     def _differences(self, crashed: Sequence[str]) -> Iterator[str]:
-        report, wanted = self.comparable(), self._wanted
+        report, wanted = self.told(), self._wanted
         self.counts["cache"] += sum(cell["origin"] == Origin.CACHE for cell in self._report()["cells"])
-        yield from _different_rows(report, wanted, crashed)
+        yield from different_rows(report, wanted, crashed)
         if not crashed and (report["run"], report["counts"]) != (wanted["run"], wanted["counts"]):
             yield f"the run as a whole: {report['run']} {report['counts']}"
 
@@ -277,9 +274,9 @@ class _Trial:
         """The same command once more: what crashed is done, and nothing else."""
         lines = len(self._journal())
         self._start_and_kill(None, again=True)
-        report = self.comparable()
+        report = self.told()
         cached = [row["id"] for row in self._wanted["cells"] if row["id"] not in crashed]
-        yield from _different_rows(_not_exported(report, cached), _not_exported(self._wanted, cached), ())
+        yield from different_rows(not_exported(report, cached), not_exported(self._wanted, cached), ())
         if (begun := _cells(self._journal()[lines:], fleet.BEGUN)) != {*crashed}:
             yield f"the next run did {sorted(begun)} and not {sorted(crashed)}"
         yield from self._damage()
@@ -326,34 +323,9 @@ def _undisturbed(folder: Path, random: Random) -> Mapping[str, Any]:
     """What the report of a run says that nobody kills."""
     trial = _Trial(folder, {}, random)
     trial.go_to_the_end(itertools.repeat(None), most=0)
-    report = trial.comparable()
+    report = trial.told()
     assert report["counts"][Status.PASSED] == fleet.CELLS, report["counts"]
     return report
-
-
-def _comparable(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What a report must say whatever was killed."""
-    run = {name: report["run"][name] for name in ("status", "exit_code", "versions", "changes")}
-    return {"run": run, "counts": report["counts"], "cells": [_comparable_row(row) for row in report["cells"]]}
-
-
-def _comparable_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **{name: value for name, value in row.items() if name not in TOLD_APART},
-        "findings": [finding for finding in row["findings"] if finding["kind"] not in OF_A_KILL],
-    }
-
-
-def _different_rows(report: Mapping[str, Any], wanted: Mapping[str, Any], crashed: Sequence[str]) -> Iterator[str]:
-    for row, other in zip(report["cells"], wanted["cells"], strict=True):
-        if row["id"] not in crashed:
-            names = [name for name in other if row[name] != other[name]]
-            yield from (f"{row['id']}: {name} is {row[name]!r} and not {other[name]!r}" for name in names)
-
-
-def _not_exported(report: Mapping[str, Any], cells: Sequence[str]) -> dict[str, Any]:
-    """A report in which these cells say nothing of why they were exported."""
-    return {"cells": [{**row, "why_exported": None} if row["id"] in cells else row for row in report["cells"]]}
 
 
 def _cells(journal: Sequence[str], what: str) -> set[str]:
