@@ -165,12 +165,12 @@ def _renamed(model: ModelSpec, theirs: Mapping[str, str]) -> ModelSpec:
 
 def _asked_in_their_names(reference: Reference, theirs: Mapping[str, str]) -> Reference:
     """The model has answered to its own names; the artifact is asked the same under the names that it has."""
-    probes = (
-        replace(probe, inputs={theirs.get(name, name): value for name, value in probe.inputs.items()})
-        for probe in reference.probes
-    )
     vacuous = {theirs.get(name, name): reason for name, reason in reference.vacuous.items()}
-    return replace(reference, probes=tuple(probes), vacuous=vacuous)
+    probes, turned = (
+        tuple(replace(probe, inputs={theirs.get(name, name): value for name, value in probe.inputs.items()}) for probe in asked)
+        for asked in (reference.probes, reference.turned)
+    )
+    return replace(reference, probes=probes, turned=turned, vacuous=vacuous)
 
 
 def _in_their_order(model: ModelSpec, artifact: Artifact) -> ModelSpec:

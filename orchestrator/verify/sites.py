@@ -28,14 +28,16 @@ class Site:
     """A line that asks a tensor for a Python value."""
 
     line: str
-    """`package/file.py:12 in forward`, of the model and not of torch where there is one."""
+    """`package/file.py:12`, of the model and not of torch where there is one."""
+    function: str
     text: str
     """The line itself; empty where the source is not at hand."""
     decides: bool
     """Whether only its truth matters (`if`, `while`, a comparison); otherwise it is a number that may be used as one."""
 
     def __str__(self) -> str:
-        return f"{self.line}: `{self.text}`" if self.text else self.line
+        place = f"{self.line} in {self.function}"
+        return f"{place}: `{self.text}`" if self.text else place
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -76,7 +78,8 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         caller = model_frame(frame)
         decides = isinstance(value, bool) or _asks_for_truth(caller)
         text = linecache.getline(caller.f_code.co_filename, caller.f_lineno).strip()
-        site = Site(line=place(caller), text=text, decides=decides)
+        line = f"{sources.relative(caller.f_code.co_filename)}:{caller.f_lineno}"
+        site = Site(line=line, function=caller.f_code.co_name, text=text, decides=decides)
         self.decided[site] = (*self.decided.get(site, ()), bool(value) if decides else value)
 
 
@@ -95,11 +98,6 @@ def model_frame(frame: FrameType) -> FrameType:
             layer = current
         current = current.f_back
     return layer or frame
-
-
-def place(frame: FrameType) -> str:
-    """`package/file.py:12 in forward`."""
-    return f"{sources.relative(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
 def _is_ours(frame: FrameType) -> bool:

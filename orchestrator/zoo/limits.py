@@ -54,12 +54,12 @@ class SizeBranch(torch.nn.Module):
 
 
 class IntSize(torch.nn.Module):
-    """A size turned into a Python int: windows of two steps are flattened."""
+    """A size turned into a Python number: a mean over the steps."""
 
     def forward(self, signal: Tensor) -> Tensor:
-        """(batch, 4, features) to (batch * 2, 2 * features)."""
-        windows = int(signal.shape[0]) * 2
-        return signal.reshape(windows, 2 * FEATURES)
+        """(batch, steps, features) to (batch, features)."""
+        steps = int(signal.shape[1])
+        return signal.sum(1) / steps
 
 
 class ExampleMask(torch.nn.Module):
@@ -73,26 +73,13 @@ class ExampleMask(torch.nn.Module):
         return weights @ signal
 
 
-class SqueezedOne(torch.nn.Module):
-    """A dimension of 1 that is dropped and then broadcasts: `squeeze()` takes a batch of one away as well."""
+class BroadcastOne(torch.nn.Module):
+    """A dimension of 1 that is dropped, so that what is left broadcasts otherwise: a batch of one is centred over its steps."""
 
     def forward(self, signal: Tensor) -> Tensor:
-        """(batch, steps, features) to (batch, steps) scores, centred over the batch; a batch of 1 over the steps."""
-        scores = signal.sum(2, keepdim=True).squeeze()
+        """(batch, steps, features) to (batch, steps)."""
+        scores = signal.sum(2).squeeze(0)
         return (scores - scores.mean(0)).reshape(-1, signal.shape[1])
-
-
-class Segments(torch.nn.Module):
-    """A dimension of 1 that broadcasts: each segment of eight steps gets its own offset; one segment gets both."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.offsets = torch.nn.Parameter(torch.randn(2, FEATURES))
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """(batch, steps, features), 1 to 16 steps, to (batch, 2, features)."""
-        starts = signal[:, ::8]
-        return starts + self.offsets
 
 
 class Dropout(torch.nn.Module):
@@ -107,7 +94,7 @@ class Dropout(torch.nn.Module):
         return self.linear(torch.nn.functional.dropout(signal, 0.5))
 
 
-class Normalised(torch.nn.Module):
+class BatchNorm(torch.nn.Module):
     """Batch norm, to be exported in training mode: it answers by the statistics of the batch."""
 
     def __init__(self) -> None:
@@ -163,6 +150,6 @@ class Alias(torch.nn.Module):
     def forward(self, signal: Tensor) -> Tensor:
         """(batch, steps, features) to the same."""
         doubled = signal * 2
-        first = doubled.view(signal.shape[0], -1)[:, :FEATURES]
+        first = doubled.view(signal.shape[0], -1)[:, :8]
         first.add_(1)
         return doubled
