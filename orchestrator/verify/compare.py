@@ -6,6 +6,7 @@ in the same dtype is, plus 8 ulp. Where there is no float64 answer the tolerance
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -63,7 +64,7 @@ def compare(
     """
     if problem := _mismatch(actual, eager):
         return Comparison(problem=problem)
-    if not _is_floating(eager.dtype):
+    if not is_floating(eager.dtype):
         return _exact(actual, eager)
     if problem := _nonfinite(actual, eager):
         return Comparison(problem=problem)
@@ -86,6 +87,17 @@ def relative_error(values: np.ndarray, exact: np.ndarray) -> float:
         return 0.0
     rms = float(np.sqrt(np.mean(np.square(exact[finite].astype(np.float64)))))
     return float(difference.max()) / max(rms, float(np.finfo(np.float64).tiny))
+
+
+def is_floating(dtype: np.dtype) -> bool:
+    """bfloat16 included, which numpy does not count."""
+    return bool(np.issubdtype(dtype, np.floating)) or dtype.name == "bfloat16"
+
+
+def digest(values: np.ndarray) -> str:
+    """Of the bytes in C order, whatever the shape; empty for no elements and for objects."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return hashlib.sha256(flat.view(np.uint8).data).hexdigest() if flat.size and flat.dtype != object else ""
 
 
 def _triangulated(actual: np.ndarray, eager: np.ndarray, exact: np.ndarray, k: float) -> Comparison:
@@ -168,7 +180,3 @@ def _worst(values: np.ndarray) -> tuple[int, ...]:
 
 def _place(index: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, index))}]"
-
-
-def _is_floating(dtype: np.dtype) -> bool:
-    return bool(np.issubdtype(dtype, np.floating)) or dtype.name == "bfloat16"

@@ -6,7 +6,8 @@ A reference that cannot tell right from wrong is refused here. It is computed on
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,9 +19,10 @@ import torch
 from orchestrator.build.adapter import flatten
 from orchestrator.result import Finding
 from orchestrator.spec import ModelSpec, VerifySpec
-from orchestrator.verify import probes
+from orchestrator.verify import probes, uses
 from orchestrator.verify.search import BUDGET, Answered, Inputs, Outcomes, Search, search
 from orchestrator.verify.sites import Observer, Site, Value
+from orchestrator.verify.uses import Uses
 
 Kind = Literal["example", "case", "values", "sizes", "turned"]
 
@@ -57,6 +59,8 @@ class Reference:
     """Inputs of the example's sizes that were searched for, because eager decides otherwise there than on all probes."""
     search: Search = field(default_factory=Search)
     """What that came to."""
+    uses: Callable[[], Uses]
+    """Which tensors of its state the module uses; watched at the first call, on the example and the cases once more."""
 
     @property
     def example(self) -> Probe:
@@ -97,6 +101,7 @@ def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifyS
         findings=tuple(dict.fromkeys(eager.findings)),
         turned=tuple(probe for probe in turned if probe is not None),
         search=searched,
+        uses=functools.cache(lambda: uses.observe(module, [_tensors(probe) for probe in found if probe.kind != "sizes"])),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.spec import VerifyLevel
-from orchestrator.verify import delivery, interface, parity, runtime, shapes, structure
+from orchestrator.verify import delivery, interface, parity, runtime, shapes, structure, weights
 from orchestrator.verify.base import CheckFunction
 
 FULL = frozenset({VerifyLevel.STANDARD, VerifyLevel.STRICT})
@@ -27,5 +27,6 @@ CHECKS: Mapping[str, Registered] = {
     "interface": Registered(check=interface.check, levels=EVERY_LEVEL),
     "parity": Registered(check=parity.check, levels=EVERY_LEVEL),
     "shapes": Registered(check=shapes.check, levels=EVERY_LEVEL),
+    "weights": Registered(check=weights.check, levels=FULL),
     "runtime": Registered(check=runtime.check, levels=FULL),
 }

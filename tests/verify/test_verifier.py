@@ -30,7 +30,9 @@ def test_a_good_artifact_passes_every_check(tmp_path: Path, exporter: str) -> No
 def test_the_level_chooses_the_checks(tmp_path: Path) -> None:
     candidate = samples.pair(tmp_path)
     quick = replace(candidate, spec=replace(candidate.spec, level=VerifyLevel.QUICK))
-    assert set(CHECKS) - samples.verdicts(quick).keys() == {"runtime"}
+    left_out = set(CHECKS) - samples.verdicts(quick).keys()
+    assert {"weights", "runtime"} <= left_out
+    assert left_out.isdisjoint({"delivery", "structure", "interface", "parity", "shapes"})
 
 
 def test_a_check_that_raises_is_an_error_and_the_others_still_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
