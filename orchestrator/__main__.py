@@ -34,6 +34,9 @@ VERBS = {
     "init": "orchestrator.commands.init",
     "report": "orchestrator.commands.report",
     "audit": "orchestrator.commands.audit",
+    "runs": "orchestrator.commands.runs",
+    "show": "orchestrator.commands.show",
+    "diff": "orchestrator.commands.diff",
 }
 """The first word of the command line → the module whose `main` does it. Without a verb it is a run."""
 HYDRA_KEYS = ("hydra.sweep.dir", "hydra.searchpath")

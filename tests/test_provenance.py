@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import orchestrator
-from orchestrator.provenance import host, local_devices, versions
+from orchestrator.provenance import changes, host, local_devices, versions
 
 
 def test_the_versions_are_those_that_are_installed() -> None:
@@ -48,3 +48,8 @@ def test_a_device_file_of_the_driver_is_a_cuda_device(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia3").touch()
     assert local_devices(tmp_path) == {"cpu", "cuda"}
+
+
+def test_what_is_not_as_it_was_is_a_line_each() -> None:
+    told = changes({"a": "1", "b": "1", "gone": "1"}, {"a": "1", "b": "2", "came": "1"})
+    assert [*told] == ["b 1 → 2", "came none → 1", "gone 1 → none"]

@@ -89,7 +89,4 @@ def _check_unfinished(records: Sequence[Record], path: Path) -> None:
 def _changes(records: Sequence[Record], versions: Mapping[str, str]) -> Iterator[str]:
     """What is not as it was when the run began."""
     began = next(record for record in records if isinstance(record, RunStarted)).versions
-    for tool in sorted(began.keys() | versions.keys()):
-        before, now = began.get(tool, "none"), versions.get(tool, "none")
-        if before != now:
-            yield f"{tool} {before} → {now}"
+    yield from provenance.changes(began, versions)

@@ -177,8 +177,10 @@ def _read(folder: Path) -> tuple[RunEntry, list[CellEntry]]:
     try:
         plan, records = read_run(folder)
         report, results = summarise(plan, records), outcomes(records)
-    except (OSError, OrchestratorError, StopIteration) as error:
+    except (OSError, OrchestratorError) as error:
         return RunEntry(id=folder.name, problem=str(error)), []
+    except (KeyError, StopIteration):
+        return RunEntry(id=folder.name, problem=f"{folder}: its ledger belongs to another plan, or lacks its beginning."), []
     files = {name: result.artifact.files for name, result in results.items() if result.artifact}
     cells = [CellEntry(report=cell, files=files.get(cell.id, ())) for cell in report.cells]
     entry = RunEntry(id=folder.name, report=report.run, counts=report.counts, unexpected=len(unexpected(report)))

@@ -107,6 +107,11 @@ def style(status: Status, expected: bool) -> str:
     return STYLES.get(status, "yellow" if expected else "bold red")
 
 
+def shown(path: Path) -> Path:
+    """The path from the current folder if it is below it, else the whole."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _headline(report: Report, console: Console) -> None:
     good = not unexpected(report)
     mark = ("+" if good else "x") if console.options.ascii_only else ("✔" if good else "✘")
@@ -164,7 +169,7 @@ def _failure(cell: CellReport, folder: Path, console: Console) -> None:
     for problem in wording.problems(cell):
         _prose(console, 4, wording.visible(problem))
     _prose(console, 4, ("next ", "dim"), advice.next_step(cell))
-    _line(console, ("    files  ", "dim"), str(_shown(folder / layout.cell_folder(cell.id))))
+    _line(console, ("    files  ", "dim"), str(shown(folder / layout.cell_folder(cell.id))))
     console.print()
 
 
@@ -181,11 +186,11 @@ def _notes(report: Report, console: Console) -> None:
 def _paths(report: Report, folder: Path, console: Console) -> None:
     passed = [cell for cell in report.cells if cell.status is Status.PASSED]
     delivered = {cell.artifact.path for cell in passed if cell.artifact and cell.artifact.path}
-    _line(console, ("  report     ", "dim"), str(_shown(folder / layout.REPORT_MARKDOWN)))
+    _line(console, ("  report     ", "dim"), str(shown(folder / layout.REPORT_MARKDOWN)))
     if len(delivered) == 1:
-        _line(console, ("  artifact   ", "dim"), str(_shown(folder / delivered.pop())))
+        _line(console, ("  artifact   ", "dim"), str(shown(folder / delivered.pop())))
     elif delivered:
-        _line(console, ("  artifacts  ", "dim"), str(_shown(folder / layout.ARTIFACTS)))
+        _line(console, ("  artifacts  ", "dim"), str(shown(folder / layout.ARTIFACTS)))
 
 
 def _line(console: Console, *parts: str | tuple[str, str] | Text) -> None:
@@ -198,8 +203,3 @@ def _prose(console: Console, indent: int, *parts: str | tuple[str, str] | Text) 
     grid = Table.grid(padding=(0, 2), pad_edge=False)
     grid.add_row(*(Text.assemble(part) for part in parts))
     console.print(Padding(grid, (0, 0, 0, indent), expand=False))
-
-
-def _shown(path: Path) -> Path:
-    """The path from the current folder if it is below it, else the whole."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

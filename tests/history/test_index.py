@@ -12,7 +12,7 @@ from orchestrator.history import index
 from orchestrator.history.index import RunEntry
 from orchestrator.result import Origin, Status
 from tests import synthetic
-from tests.nights import LSTM, RESNET, name_of, night
+from tests.nights import LSTM, RESNET, UNITS, a_run, name_of, night
 
 
 def runs_in(folder: Path) -> list[RunEntry]:
@@ -46,8 +46,10 @@ def test_runs_are_told_newest_first_with_how_they_ended(tmp_path: Path) -> None:
     night(tmp_path, 2, synthetic.result(RESNET), synthetic.result(LSTM, Status.CRASHED))
     newest, oldest = runs_in(tmp_path)
     assert (newest.id, newest.unexpected, oldest.id, oldest.unexpected) == (name_of(2), 1, name_of(1), 0)
-    assert newest.counts and newest.counts[Status.CRASHED] == newest.counts[Status.PASSED] == 1
-    assert newest.report and newest.report.exit_code == 1
+    assert newest.counts
+    assert newest.counts[Status.CRASHED] == newest.counts[Status.PASSED] == 1
+    assert newest.report
+    assert newest.report.exit_code == 1
     assert statuses(tmp_path, 2) == {RESNET: Status.PASSED, LSTM: Status.CRASHED}
 
 
@@ -136,3 +138,9 @@ def test_the_report_of_a_run_is_read_from_its_truth(tmp_path: Path) -> None:
     assert [cell.id for cell in index.report_of(folder).cells] == [RESNET, LSTM]
     with pytest.raises(EnvironmentRefusedError, match="no run folder"):
         index.report_of(tmp_path)
+
+
+def test_a_ledger_that_belongs_to_another_plan_is_told_as_that(tmp_path: Path) -> None:
+    night(tmp_path, 1, synthetic.result("gpt2-dynamo-opset20-float32-cpu"))
+    a_run(tmp_path, name_of(2), synthetic.plan(*UNITS), [synthetic.ended()])
+    assert all("another plan" in (run.problem or "") for run in runs_in(tmp_path))
