@@ -45,6 +45,7 @@ KINDS: dict[str, Callable[[Path], bool]] = {
     "statement": lambda path: path.name.endswith(".intoto.jsonl"),
     "report.json": lambda path: path.name == "report.json",
     "report.md": lambda path: path.name == "report.md",
+    "report.html": lambda path: path.name == "report.html",
     "verdict.json": lambda path: path.name == "verdict.json",
     "repro.py": lambda path: path.name == "repro.py",
     "log": lambda path: path.suffix == ".log",
