@@ -43,7 +43,7 @@ def audit_run(path: Path, tally: Tally) -> Iterator[Problem]:
         raise EnvironmentRefusedError(f"{path} is no run folder: it has neither {layout.PLAN} nor {layout.LEDGER}.")
     found = _found(path)
     try:
-        wanted = expected(*_truth(path))
+        wanted = expected(path, *_truth(path))
     except _DamagedError as error:
         yield Problem(kind="damaged", path=error.name, message=str(error), next=RESTORE)
         wanted = _by_checksums(path)
@@ -53,16 +53,17 @@ def audit_run(path: Path, tally: Tally) -> Iterator[Problem]:
         yield Problem(kind="extra", path=str(name), message="nothing of the run has this name", next=MOVE)
 
 
-def expected(plan: Plan, records: list[Record]) -> dict[PurePosixPath, str]:
+def expected(path: Path, plan: Plan, records: list[Record]) -> dict[PurePosixPath, str]:
     """SHA-256 of everything derived that a run folder holds, by path.
 
     Args:
+        path: The run folder: what logs say stands in the page.
         plan: Of the run.
         records: Its ledger; the first is a RunStarted.
     """
     results = outcomes(records)
-    texts: dict[PurePosixPath, bytes] = {PurePosixPath(name): data for name, data in reports(summarise(plan, records)).items()}
-    texts |= statements(plan, records)
+    derived = reports(path, plan, summarise(plan, records))
+    texts = {PurePosixPath(name): data for name, data in derived.items()} | statements(plan, records)
     digests: dict[PurePosixPath, str] = {}
     for unit in plan.units:
         for cell in unit.cells:

@@ -6,11 +6,13 @@ Names and paths are `layout`'s, artifacts are `deliver`'s business. Two writers 
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as changed
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -18,7 +20,7 @@ import msgspec
 from orchestrator import layout, runs, statement
 from orchestrator.deliver import Delivery
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, StorageError
-from orchestrator.report import json, markdown
+from orchestrator.report import html, json, markdown
 from orchestrator.report.summary import Report, delivered_graphs, exit_code, outcomes, summarise
 from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellResult, Stage, Status
 from orchestrator.spec import Plan
@@ -30,6 +32,10 @@ EXIT_CODES = {
     RunStatus.INTERRUPTED: InterruptedRunError.exit_code,
     RunStatus.REFUSED: EnvironmentRefusedError.exit_code,
 }
+
+
+LOG_END = 4000
+"""Bytes of a log that the page shows."""
 
 
 class RunFolder:
@@ -191,15 +197,19 @@ def write_reports(path: Path) -> Report:
     """
     plan, records = read_run(path)
     report = summarise(plan, records)
-    for name, data in reports(report).items():
+    for name, data in reports(path, plan, report).items():
         replace(path / name, data)
     _write_statements(path, plan, statement.statements(plan, records))
     return report
 
 
-def reports(report: Report) -> dict[str, bytes]:
-    """The reports of a run, by file name."""
-    return {layout.REPORT_JSON: json.render(report), layout.REPORT_MARKDOWN: markdown.render(report).encode()}
+def reports(path: Path, plan: Plan, report: Report) -> dict[str, bytes]:
+    """The reports of a run, by file name; the page also shows the ends of logs that lie in the run folder."""
+    return {
+        layout.REPORT_JSON: json.render(report),
+        layout.REPORT_MARKDOWN: markdown.render(report).encode(),
+        layout.REPORT_HTML: html.render(report, plan, partial(_end_of_log, path)),
+    }
 
 
 def read_run(path: Path) -> tuple[Plan, list[Record]]:
@@ -234,6 +244,16 @@ def read_plan(path: Path) -> Plan:
     if began and began.plan not in (None, hashlib.sha256(data).hexdigest()):
         raise EnvironmentRefusedError(f"{path / layout.PLAN} has other bytes than when the run began. {stands}.")
     return plan
+
+
+def _end_of_log(path: Path, cell: str) -> str:
+    try:
+        with (path / layout.cell_folder(cell) / layout.EXPORT_LOG).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END))
+            return log.read().decode("utf-8", "replace")
+    except OSError:
+        # It never had one, or the file is gone: `audit` tells which.
+        return ""
 
 
 def _plan_text(plan: Plan) -> bytes:

@@ -17,6 +17,7 @@ from tests.small_run import CPU, CUDA, HERE, Run, ended
 DERIVED = (
     "report.json",
     "report.md",
+    "report.html",
     f"{HERE}/SHA256SUMS",
     f"{HERE}/dynamo-opset20.onnx",
     f"{HERE}/dynamo-opset20.onnx.intoto.jsonl",
@@ -135,6 +136,7 @@ def test_a_run_that_was_killed_lacks_its_reports(tmp_path: Path) -> None:
     run.kill()
     assert audit(run) == [
         ("missing", f"{HERE}/dynamo-opset20.onnx.intoto.jsonl"),
+        ("missing", "report.html"),
         ("missing", "report.json"),
         ("missing", "report.md"),
     ]

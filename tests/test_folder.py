@@ -127,7 +127,7 @@ def test_all_that_is_derived_can_be_deleted_and_rebuilt(plan: Plan, passed: Cell
     before = contents(folder.path)
     for name in ("artifacts", "cells"):
         shutil.rmtree(folder.path / name)
-    for name in ("report.json", "report.md"):
+    for name in ("report.json", "report.md", "report.html"):
         (folder.path / name).unlink()
     rebuild(folder.path)
     assert contents(folder.path) == before

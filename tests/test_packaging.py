@@ -58,8 +58,8 @@ def test_the_wheel_carries_conf_inside_the_package_and_nothing_at_top_level(whee
     names = zipfile.ZipFile(wheel).namelist()
     assert "orchestrator/conf/config.yaml" in names
     assert "orchestrator/conf/model/resnet50.yaml" in names
-    starter = {path.relative_to(ROOT).as_posix() for path in (ROOT / "orchestrator/starter").rglob("*") if path.is_file()}
-    assert starter <= {*names}
+    needed = [path for folder in ("starter", "report/page") for path in (ROOT / "orchestrator" / folder).rglob("*")]
+    assert {path.relative_to(ROOT).as_posix() for path in needed if path.is_file()} <= {*names}
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"orchestrator", "exporters", "hydra_plugins"}
 
 
