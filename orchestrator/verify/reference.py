@@ -22,6 +22,7 @@ from orchestrator.spec import ModelSpec, VerifySpec
 from orchestrator.verify import probes, uses
 from orchestrator.verify.search import BUDGET, Answered, Inputs, Outcomes, Search, search
 from orchestrator.verify.sites import Observer, Site, Value
+from orchestrator.verify.sizes import on_other_paths
 from orchestrator.verify.uses import Uses
 
 Kind = Literal["example", "case", "values", "sizes", "turned"]
@@ -89,6 +90,8 @@ def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifyS
         probe = eager.probe(planned.name, planned.kind, planned.sizes, inputs)
         if probe is not None:
             found.append(probe)
+    if spec.level in BUDGET:
+        found += _at_other_sizes(eager, module, found, dtype, spec.seed)
     if not eager.repeats(found[0]):
         eager.findings.append(
             Finding(kind="nondeterministic_model", message="eager answers differently when it is asked twice")
@@ -154,6 +157,17 @@ class _Eager:
         """Whether it answers the same bits when it is asked again, this time unobserved."""
         again = self._runner({name: _tensor(value) for name, value in example.inputs.items()})
         return [_bits(values) for values in again] == [_bits(values) for values in example.outputs]
+
+
+def _at_other_sizes(eager: _Eager, module: torch.nn.Module, found: Sequence[Probe], dtype: str, seed: int) -> list[Probe]:
+    """Probes at sizes at which the model does something else than on those that were planned."""
+    model, example = eager.model, found[0].sizes
+    more: list[Probe | None] = []
+    for sizes in on_other_paths(module, model.inputs, model.dims, [probe.sizes for probe in found], dtype):
+        name = " ".join(f"{dim}={size}" for dim, size in sizes.items() if size != example[dim])
+        inputs = probes.draw(model.inputs, sizes, seed + len(found) + len(more), dtype)
+        more.append(eager.probe(name, "sizes", sizes, inputs))
+    return [probe for probe in more if probe is not None]
 
 
 def _searched(eager: _Eager, found: Sequence[Probe], spec: VerifySpec) -> Search:

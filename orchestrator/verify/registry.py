@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.spec import VerifyLevel
-from orchestrator.verify import delivery, interface, parity, runtime, shapes, structure, weights
+from orchestrator.verify import branches, delivery, interface, parity, runtime, shapes, structure, weights
 from orchestrator.verify.base import CheckFunction
 
 FULL = frozenset({VerifyLevel.STANDARD, VerifyLevel.STRICT})
@@ -25,6 +25,7 @@ CHECKS: Mapping[str, Registered] = {
     "delivery": Registered(check=delivery.check, levels=EVERY_LEVEL),
     "structure": Registered(check=structure.check, levels=EVERY_LEVEL),
     "interface": Registered(check=interface.check, levels=EVERY_LEVEL),
+    "branches": Registered(check=branches.check, levels=FULL),
     "parity": Registered(check=parity.check, levels=EVERY_LEVEL),
     "shapes": Registered(check=shapes.check, levels=EVERY_LEVEL),
     "weights": Registered(check=weights.check, levels=FULL),

@@ -65,7 +65,9 @@ def test_a_frozen_branch_is_found_without_a_hint_and_its_line_is_named(tmp_path:
     status, detail, _ = judged(made(tmp_path, loud))
     assert status is CheckStatus.FAILED
     line = loud.__code__.co_firstlineno + 1
-    assert f"test_branches.py:{line} in loud: `return bool(signal.abs().mean() > 0.25)` is True on example and False on" in detail
+    assert (
+        f"test_branches.py:{line} in loud: `return bool(signal.abs().mean() > 0.25)` is True on example and False on" in detail
+    )
     assert "with signal x 0.1, where the artifact is wrong: scores on example with signal x 0.1: error" in detail
 
 
@@ -79,14 +81,16 @@ def test_both_sides_right_is_proved(tmp_path: Path) -> None:
     assert "1 of the 1 lines that ask for a value of an input decide both ways" in detail
 
 
-@pytest.mark.parametrize(("exporter", "status"), [("torchscript", "failed"), ("file", "failed"), ("torchscript_script", "passed")])
+@pytest.mark.parametrize(
+    ("exporter", "status"), [("torchscript", "failed"), ("file", "failed"), ("torchscript_script", "passed")]
+)
 def test_a_branch_that_nothing_turns_is_not_proved(tmp_path: Path, exporter: str, status: str) -> None:
     found, detail, findings = judged(made(tmp_path, never, exporter=exporter))
     assert found == status
     (finding,) = findings
     assert finding.kind == "unproved_branch"
     assert (finding.source or "").endswith(f"test_branches.py:{never.__code__.co_firstlineno + 1}")
-    assert "it was False on all 3 probes and 48 inputs that were tried; add a case to conf/model/one.yaml" in finding.message
+    assert "it was False on all 3 probes and 24 inputs that were tried; add a case to conf/model/one.yaml" in finding.message
     assert ("branch at" in detail) == (status == "failed")
 
 
