@@ -37,6 +37,7 @@ VERBS = {
     "runs": "orchestrator.commands.runs",
     "show": "orchestrator.commands.show",
     "diff": "orchestrator.commands.diff",
+    "accept": "orchestrator.commands.accept",
 }
 """The first word of the command line → the module whose `main` does it. Without a verb it is a run."""
 HYDRA_KEYS = ("hydra.sweep.dir", "hydra.searchpath")

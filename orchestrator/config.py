@@ -28,6 +28,7 @@ from orchestrator.names import NAME_RULE, is_name, suggestion
 from orchestrator.plan import identifier
 from orchestrator.result import Status
 from orchestrator.spec import (
+    BaselineRules,
     CellRequest,
     ClusterSpec,
     ExporterSpec,
@@ -42,7 +43,7 @@ from orchestrator.spec import (
 )
 from orchestrator.verify.base import REFERENCE_EVALUATOR
 
-RUN_KEYS = ("cluster", "store", "trust", "require_targets", "select", "skip", "only", "plan", "deliver", "force")
+RUN_KEYS = ("cluster", "store", "trust", "require_targets", "select", "skip", "only", "plan", "deliver", "force", "baseline")
 """Keys that hold for the run as a whole; all others may differ from cell to cell."""
 AXES = ("model", "exporter", "opset", "dtype", "target")
 """Keys that have a place of their own in a cell's identifier."""
@@ -435,7 +436,16 @@ def _settings(batch: Batch) -> RunSettings:
         overrides=batch.overrides,
         deliver=_deliver(batch, config),
         force=config.force,
+        baseline=_baseline(config.baseline),
     )
+
+
+def _baseline(config: DictConfig) -> BaselineRules:
+    if config.error is not None and config.error < 1:
+        raise UserError(f"baseline.error={config.error:g}: a factor of at least 1, or null to take any error")
+    if config.size is not None and config.size <= 0:
+        raise UserError(f"baseline.size={config.size:g}: a share above 0 as 0.05, or null to take any size")
+    return BaselineRules(**cast(dict[str, Any], OmegaConf.to_container(config)))
 
 
 def _deliver(batch: Batch, config: DictConfig) -> Literal["all", "changed", "none"]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator import baseline
 from orchestrator.attribution import waiting
 from orchestrator.cache import Cache, Known
 from orchestrator.errors import InterruptedRunError, OrchestratorError
@@ -35,14 +37,16 @@ def execute(
         kept: Outcomes from before the run was resumed, which are on record.
 
     Returns:
-        0 if every cell ended as expected, else 1.
+        0 if every cell ended as expected and none is gone, else 1.
 
     Raises:
-        EnvironmentRefusedError: Workers, store or disk refused.
+        EnvironmentRefusedError: Workers, store or disk refused, or the baseline is damaged.
         InterruptedRunError: Ctrl-C or SIGTERM; what was finished is on record.
     """
     with _recorded_end(folder):
+        accepted = baseline.read(Path(plan.settings.runs))
         _work(plan, folder, live.view(plan, console), cache, known, kept)
+        folder.compare(accepted)
     report = folder.close(RunStatus.FINISHED)
     terminal.show(report, folder.path, console)
     return exit_code(report)

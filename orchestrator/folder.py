@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from orchestrator import layout, runs, statement
+from orchestrator import baseline, layout, runs, statement
+from orchestrator.baseline import Baseline
 from orchestrator.deliver import Delivery
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, StorageError
 from orchestrator.report import html, json, markdown
@@ -144,6 +145,19 @@ class RunFolder:
             shutil.rmtree(self.path / layout.cell_folder(result.cell))
             return error
         return None
+
+    def compare(self, accepted: Baseline) -> None:
+        """Put on record what is worse than what was accepted.
+
+        Args:
+            accepted: What was accepted before the run.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        report = summarise(self._plan, ledger.read(self._ledger.path))
+        if compared := baseline.compare(accepted, self._plan, report):
+            self._ledger.append(compared)
 
     def close(self, status: RunStatus) -> Report:
         """Put the end on record and write the reports; a run that finished becomes the latest.

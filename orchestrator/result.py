@@ -94,6 +94,34 @@ class Finding:
     """Line of the model, `package/file.py:12`."""
 
 
+class Rule(enum.StrEnum):
+    """By which an outcome is worse than the one that was accepted."""
+
+    NEW_FAILURE = "new_failure"
+    """The cell ends otherwise, and not as expected."""
+    GONE = "gone"
+    """The same command does not have the cell any more, or skips it."""
+    INTERFACE = "interface"
+    """An input or output is gone, or a dynamic axis of one is fixed."""
+    OPERATORS = "operators"
+    """There is an operator that was not there."""
+    ERROR = "error"
+    """An error came much nearer to its bound."""
+    SIZE = "size"
+    """Graph and weights grew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regression:
+    """What of a cell is worse than what was accepted."""
+
+    cell: str
+    """Identifier."""
+    rule: Rule
+    message: str
+    """One line for a person: what it was, what it is."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellError:
     """Why a cell has no verdict on an artifact, as text."""

@@ -218,6 +218,24 @@ class CellRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineRules:
+    """What of a cell may not be worse than what was accepted; a new failure always is."""
+
+    compare: bool = True
+    """Whether the run is compared at all."""
+    gone: bool = True
+    """Cells that the same command had before."""
+    interface: bool = True
+    """Inputs, outputs and their dynamic axes."""
+    operators: bool = True
+    """Operators that were not there."""
+    error: float | None = 2.0
+    """The factor that an error may not grow by, where it is above what eager PyTorch itself is off; None: any."""
+    size: float | None = 0.05
+    """The share that the bytes may not grow by; None: any."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
     """What holds for the run as a whole."""
 
@@ -235,6 +253,7 @@ class RunSettings:
     """Which artifacts are copied out of the store into the run folder: changed leaves out what came from the cache."""
     force: bool = False
     """Work is done again although its outcome is known."""
+    baseline: BaselineRules = BaselineRules()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -160,6 +160,18 @@ class StoreConfig:
 
 
 @dataclass
+class BaselineConfig:
+    """What of a cell may not be worse than what was accepted."""
+
+    compare: bool = True
+    gone: bool = True
+    interface: bool = True
+    operators: bool = True
+    error: float | None = 2.0
+    size: float | None = 0.05
+
+
+@dataclass
 class FleetConfig:
     """A file of the group fleet: a batch that is declared once."""
 
@@ -199,6 +211,7 @@ class Config:
     plan: bool = False
     deliver: str | None = None
     force: bool = False
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
 
 
 def register() -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator import runs
+from orchestrator import baseline, runs
 from orchestrator.commands.parser import parser_of
 from orchestrator.declaration import bytes_of
 from orchestrator.errors import UserError
@@ -17,9 +17,9 @@ from orchestrator.spec import RunSpec
 from orchestrator.store import gc
 
 DESCRIPTION = """\
-Says what of the store can go, and with --delete removes it: outcomes that no run refers to and nobody asked for in --keep
-days, files that nothing refers to, leftovers of killed writers. Whatever was written or used in the last day stays. What
-went is made anew when it is wanted again."""
+Says what of the store can go, and with --delete removes it: outcomes that no run and no baseline refers to and nobody asked
+for in --keep days, files that nothing refers to, leftovers of killed writers. Whatever was written or used in the last day
+stays. What went is made anew when it is wanted again."""
 EPILOG = """\
 examples:
   python -m orchestrator gc
@@ -54,7 +54,7 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
     if arguments.keep < 1:
         raise UserError(f"--keep {arguments.keep}: at least one day")
     with gc.locked(store):
-        garbage = gc.find(store, gc.runs_of(folders, store), time.time(), arguments.keep * DAY, limit)
+        garbage = gc.find(store, gc.runs_of(folders, store), time.time(), arguments.keep * DAY, limit, baseline.files(folders))
         if arguments.delete:
             gc.remove(garbage)
     sys.stdout.writelines(f"{line}\n" for line in _lines(garbage, deleted=arguments.delete))

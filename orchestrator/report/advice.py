@@ -31,20 +31,30 @@ BY_ERROR = {
 """By the kind of the error, before its status is asked."""
 
 
+GONE = "If it is meant to be gone: python -m orchestrator accept latest"
+"""About a cell of the baseline that the run does not have."""
+
+
 def next_step(cell: CellReport) -> str:
     """The next step for a cell that did not end as expected."""
+    if cell.regressions and cell.status in (Status.PASSED, Status.SKIPPED):
+        return f"If it is meant to be so: python -m orchestrator accept latest 'select=[{cell.id}]'"
     if cell.error and cell.error.kind in BY_ERROR:
         return BY_ERROR[cell.error.kind]
     if cell.status is Status.CHECK_FAILED:
-        failed = (check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR))
-        first = next(failed, "")
-        if cell.dtype == "bfloat16" and first == "structure" and (cell.opset or 0) < BFLOAT16_OPSET:
-            return f"Many operators take bfloat16 from opset {BFLOAT16_OPSET} on only: ask for it, with target=reference."
-        if cell.dtype == "bfloat16" and cell.target == "cpu":
-            return "Judge it with target=reference: ONNX Runtime's CPU provider has no bfloat16 kernels."
-        return BY_CHECK.get(first, "Run repro.py and look at what the check names.")
+        return _by_check(cell)
     if cell.status is Status.EXPORT_FAILED and cell.error and cell.error.stage is Stage.BUILD:
         return "Mend the model's config or its factory; the log has the traceback."
     return BY_STATUS.get(
         cell.status, "Try the other exporter, or work on repro.py; a limit to live with goes into known_issues."
     )
+
+
+def _by_check(cell: CellReport) -> str:
+    failed = (check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR))
+    first = next(failed, "")
+    if cell.dtype == "bfloat16" and first == "structure" and (cell.opset or 0) < BFLOAT16_OPSET:
+        return f"Many operators take bfloat16 from opset {BFLOAT16_OPSET} on only: ask for it, with target=reference."
+    if cell.dtype == "bfloat16" and cell.target == "cpu":
+        return "Judge it with target=reference: ONNX Runtime's CPU provider has no bfloat16 kernels."
+    return BY_CHECK.get(first, "Run repro.py and look at what the check names.")

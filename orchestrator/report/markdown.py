@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from orchestrator import layout
 from orchestrator.report import advice, wording
-from orchestrator.report.summary import CellReport, Report
+from orchestrator.report.summary import CellReport, Report, gone
 from orchestrator.result import Check
 
 SPECIAL = re.compile(r"[\\`*\[\]<>~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-]|^\d+[.)](?=\s|$)")
@@ -20,7 +20,10 @@ SPECIAL = re.compile(r"[\\`*\[\]<>~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-
 
 def render(report: Report) -> str:
     """The report as Markdown; paths are relative to the run folder, where it lies."""
-    return "\n".join([*_head(report), *_cells(report), *_failures(report), *_notes(report), *_provenance(report)]) + "\n"
+    return (
+        "\n".join([*_head(report), *_cells(report), *_failures(report), *_gone(report), *_notes(report), *_provenance(report)])
+        + "\n"
+    )
 
 
 def escape(text: str) -> str:
@@ -64,6 +67,13 @@ def _failures(report: Report) -> Iterator[str]:
         yield f"- Files: {code(str(folder))}"
         if cell.checks:
             yield from ("", *_checks(cell.checks))
+
+
+def _gone(report: Report) -> Iterator[str]:
+    if gone(report):
+        yield from ("", "## Gone", "")
+    for regression in gone(report):
+        yield f"- {code(regression.cell)}: {escape(regression.message)}. **Next:** {escape(advice.GONE)}"
 
 
 def _checks(checks: Iterable[Check]) -> Iterator[str]:

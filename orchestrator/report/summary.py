@@ -6,7 +6,7 @@ Field order is the order in report.json; `report.schema.json` describes the same
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -22,12 +22,13 @@ from orchestrator.result import (
     Check,
     Finding,
     Origin,
+    Regression,
     Stage,
     Status,
     ValueInfo,
 )
 from orchestrator.spec import Cell, Plan, Unit
-from orchestrator.store.ledger import Record, RunFinished, RunResumed, RunStarted, RunStatus
+from orchestrator.store.ledger import BaselineCompared, Record, RunFinished, RunResumed, RunStarted, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +110,18 @@ class CellReport:
     """Digest of all that decides the verdict."""
     why_exported: str | None = None
     """First time, or what has changed since the last time; None if it was not exported."""
+    regressions: tuple[Regression, ...] = ()
+    """What is worse than what was accepted of the cell."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineReport:
+    """How the run compares with what was accepted."""
+
+    compared: int
+    """Cells that have an accepted outcome."""
+    gone: tuple[Regression, ...]
+    """Accepted cells that the run does not have; what else is worse stands with its cell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +134,8 @@ class Report:
     """Cells per status, zeros included."""
     cells: tuple[CellReport, ...]
     """In plan order."""
+    baseline: BaselineReport | None = None
+    """None if nothing was accepted before the run, or it did not reach its end."""
 
 
 def summarise(plan: Plan, records: Sequence[Record]) -> Report:
@@ -133,9 +148,13 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
     run = run_report(records)
     results = outcomes(records)
     delivered = delivered_graphs(plan, results.values())
-    cells = tuple(_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
+    rows = (_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
+    compared = next((record for record in records if isinstance(record, BaselineCompared)), None)
+    cells = tuple(_judged(row, compared) for row in rows)
     counts = {status: sum(cell.status is status for cell in cells) for status in Status}
-    return Report(schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells)
+    return Report(
+        schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells, baseline=_baseline(compared, {c.id for c in cells})
+    )
 
 
 def outcomes(records: Sequence[Record]) -> dict[str, CellResult]:
@@ -215,8 +234,13 @@ def unexpected(report: Report) -> list[CellReport]:
 
 
 def exit_code(report: Report) -> int:
-    """Exit code of a run that reached its end: 0 if every cell ended as expected, else 1."""
-    return EXIT_UNEXPECTED if unexpected(report) else EXIT_PASSED
+    """Exit code of a run that reached its end: 0 if every cell ended as expected and none is gone, else 1."""
+    return EXIT_UNEXPECTED if unexpected(report) or gone(report) else EXIT_PASSED
+
+
+def gone(report: Report) -> tuple[Regression, ...]:
+    """The accepted cells that the run does not have."""
+    return report.baseline.gone if report.baseline else ()
 
 
 def _row(
@@ -253,6 +277,20 @@ def _row(
         export_key=outcome.export_key,
         verify_key=outcome.verify_key,
         why_exported=outcome.why_exported,
+    )
+
+
+def _judged(row: CellReport, compared: BaselineCompared | None) -> CellReport:
+    """The row with what is worse than what was accepted, which nobody expected."""
+    worse = tuple(each for each in (compared.regressions if compared else ()) if each.cell == row.id)
+    return replace(row, expected=False, regressions=worse) if worse else row
+
+
+def _baseline(compared: BaselineCompared | None, planned: Collection[str]) -> BaselineReport | None:
+    if compared is None:
+        return None
+    return BaselineReport(
+        compared=compared.compared, gone=tuple(each for each in compared.regressions if each.cell not in planned)
     )
 
 

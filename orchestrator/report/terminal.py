@@ -19,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator import layout
+from orchestrator.errors import EXIT_PASSED
 from orchestrator.report import advice, wording
-from orchestrator.report.summary import CellReport, Report, unexpected
+from orchestrator.report.summary import CellReport, Report, exit_code, gone
 from orchestrator.result import Status
 
 PIPE_WIDTH = 10_000
@@ -98,12 +99,19 @@ def show(report: Report, folder: Path, console: Console) -> None:
         _failure(cell, folder, console)
     if len(failures) > FAILURES:
         _line(console, f"  and {len(failures) - FAILURES} more, in {layout.REPORT_MARKDOWN}\n")
+    for regression in gone(report):
+        _prose(console, 2, ("gone", "bold red"), f"{wording.visible(regression.cell)}: {wording.visible(regression.message)}")
+        _prose(console, 4, ("next ", "dim"), advice.GONE)
+    if gone(report):
+        console.print()
     _notes(report, console)
     _paths(report, folder, console)
 
 
 def style(status: Status, expected: bool) -> str:
     """The colour of a status."""
+    if status is Status.PASSED and not expected:
+        return "bold red"
     return STYLES.get(status, "yellow" if expected else "bold red")
 
 
@@ -113,7 +121,7 @@ def shown(path: Path) -> Path:
 
 
 def _headline(report: Report, console: Console) -> None:
-    good = not unexpected(report)
+    good = exit_code(report) == EXIT_PASSED
     mark = ("+" if good else "x") if console.options.ascii_only else ("✔" if good else "✘")
     took = wording.elapsed(report)
     _line(

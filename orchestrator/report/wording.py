@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from orchestrator.report.summary import CellReport, Report, unexpected
+from orchestrator.report.summary import CellReport, Report, gone, unexpected
 from orchestrator.result import Check, CheckStatus, Origin, Status
 from orchestrator.store.ledger import RunStatus
 
@@ -62,7 +62,7 @@ def tally(counts: Mapping[Status, int]) -> list[tuple[Status, int]]:
 
 def failures(report: Report) -> list[CellReport]:
     """The cells that need someone's attention, without those that an ended run never reached."""
-    return [cell for cell in unexpected(report) if cell.attempts]
+    return [cell for cell in unexpected(report) if cell.attempts or cell.regressions]
 
 
 def notes(report: Report) -> list[Note]:
@@ -95,6 +95,7 @@ def problems(cell: CellReport) -> list[str]:
     lines += [
         f"{check.id}: {check.detail}" for check in cell.checks if check.status in FAILING and check.detail not in cell.reason
     ]
+    lines += [f"baseline, {regression.rule}: {regression.message}" for regression in cell.regressions]
     lines += [finding.message for finding in cell.findings if finding.kind in ("known_issue_expired", "known_issue_differs")]
     return [line for line in lines if line]
 
@@ -114,7 +115,9 @@ def error_and_bound(checks: Iterable[Check]) -> str:
 
 
 def status(cell: CellReport) -> str:
-    """The status, and that it is known where it is bad and known."""
+    """The status; that it is known where it is bad and known, that it is worse than accepted where it is good."""
+    if cell.regressions and cell.status in GOOD:
+        return f"{cell.status} (worse)"
     return f"{cell.status} (known)" if cell.expected and cell.status not in GOOD else cell.status
 
 
@@ -171,7 +174,10 @@ def _done(report: Report) -> int:
 
 
 def _verdict(report: Report, bad: int) -> str:
-    total = len(report.cells)
+    total, missing = len(report.cells), len(gone(report))
+    if missing:
+        ended = f"{bad} of {total} cells did not end as expected" if bad else f"All {total} cells ended as expected"
+        return f"{ended}, and {missing} of the baseline {'is' if missing == 1 else 'are'} gone"
     if total == 1:
         (cell,) = report.cells
         return f"{visible(cell.id)} {status(cell)}"

@@ -79,7 +79,9 @@ def locked(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def find(root: Path, roots: Collection[Path], now: float, keep: float, limit: int | None = None) -> Garbage:
+def find(
+    root: Path, roots: Collection[Path], now: float, keep: float, limit: int | None = None, pinned: Collection[str] = ()
+) -> Garbage:
     """Tell what can go.
 
     Args:
@@ -88,9 +90,10 @@ def find(root: Path, roots: Collection[Path], now: float, keep: float, limit: in
         now: Seconds since the epoch.
         keep: Seconds for which an outcome stays that was not asked for.
         limit: Bytes that blobs are to take at most: then younger outcomes go too, those first that were not asked for longest.
+        pinned: Digests of other blobs that stay.
     """
     blobs = {_sha256(item.path): item for item in _items(root / "blobs") if not _set_aside(item)}
-    rooted = {file for folder in roots for file in _referred(folder)}
+    rooted = {*pinned, *(file for folder in roots for file in _referred(folder))}
     needed, held, gone, kept = set(rooted), sum(blobs[file].bytes for file in rooted if file in blobs), [], 0
     for entry in sorted((item for item in _items(root / "index") if not _set_aside(item)), key=lambda item: -item.used):
         files = {*_files(entry.path)} & blobs.keys()

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.errors import EnvironmentRefusedError, StorageError
-from orchestrator.result import CellFinished
+from orchestrator.result import CellFinished, Regression
 from orchestrator.store.disk import DISK, Disk, refusals, write_all
 
 GROUP_SECONDS = 0.05
@@ -74,7 +74,15 @@ class RunResumed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What is not as it was when the run began, a line each."""
 
 
-Record = RunStarted | CellFinished | RunFinished | RunResumed
+class BaselineCompared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The outcomes were compared with the accepted ones; on record, because what is accepted changes."""
+
+    compared: int
+    """Cells that have an accepted outcome."""
+    regressions: tuple[Regression, ...]
+
+
+Record = RunStarted | CellFinished | RunFinished | RunResumed | BaselineCompared
 
 
 class _Entry(msgspec.Struct, frozen=True):
