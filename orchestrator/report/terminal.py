@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from orchestrator import layout
 from orchestrator.errors import EXIT_PASSED
-from orchestrator.report import advice, wording
+from orchestrator.report import advice, judgement, wording
 from orchestrator.report.summary import CellReport, Report, exit_code, gone
 from orchestrator.result import Status
 
@@ -37,6 +37,10 @@ MANY = 100
 """Cells up to which the table has them all."""
 FAILURES = 25
 """That are told with cause and next step: after a change of torch a thousand may have the same one."""
+LOG_LINES = 20
+"""Of the log of a cell that failed, where much is to be said."""
+Level = Literal["quiet", "normal", "verbose"]
+"""How much is said."""
 NARROW = ("operators", "size", "opset")
 """Columns that go, in this order, before identifiers are broken over lines."""
 
@@ -82,29 +86,32 @@ def console_on(stream: io.TextIOBase) -> Console:
     return _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)  # type: ignore[arg-type]
 
 
-def show(report: Report, folder: Path, console: Console) -> None:
+def show(report: Report, folder: Path, console: Console, level: Level = "normal") -> None:
     """Print the end of a run.
 
     Args:
         report: Of the whole run.
         folder: The run folder, absolute.
         console: From `open_console`.
+        level: quiet leaves out the table and the notes; verbose has every cell, and of those that failed checks and log.
     """
     console.print()
     _headline(report, console)
-    if rows := _rows(report):
+    if level != "quiet" and (rows := _rows(report, MANY if level == "normal" else len(report.cells))):
         console.print(_table(rows, console))
     failures = wording.failures(report)
-    for cell in failures[:FAILURES]:
-        _failure(cell, folder, console)
-    if len(failures) > FAILURES:
-        _line(console, f"  and {len(failures) - FAILURES} more, in {layout.REPORT_MARKDOWN}\n")
+    told = failures if level == "verbose" else failures[:FAILURES]
+    for cell in told:
+        _failure(cell, folder, console, verbose=level == "verbose")
+    if len(failures) > len(told):
+        _line(console, f"  and {len(failures) - len(told)} more, in {layout.REPORT_HTML}\n")
     for regression in gone(report):
         _prose(console, 2, ("gone", "bold red"), f"{wording.visible(regression.cell)}: {wording.visible(regression.message)}")
         _prose(console, 4, ("next ", "dim"), advice.GONE)
     if gone(report):
         console.print()
-    _notes(report, console)
+    if level != "quiet":
+        _notes(report, console)
     _paths(report, folder, console)
 
 
@@ -134,9 +141,9 @@ def _headline(report: Report, console: Console) -> None:
         _prose(console, 2, Text(", ").join(counts))
 
 
-def _rows(report: Report) -> list[CellReport]:
-    """All cells, or of many those that are not plainly good: the others are in report.md."""
-    if len(report.cells) <= MANY:
+def _rows(report: Report, many: int) -> list[CellReport]:
+    """All cells, or of many those that are not plainly good: the others are in report.html."""
+    if len(report.cells) <= many:
         return list(report.cells)
     return [cell for cell in report.cells if not cell.expected or cell.status not in wording.GOOD]
 
@@ -172,13 +179,23 @@ def _style_of(column: Column, cell: CellReport) -> str:
     return "dim" if cell.status is Status.SKIPPED else ""
 
 
-def _failure(cell: CellReport, folder: Path, console: Console) -> None:
+def _failure(cell: CellReport, folder: Path, console: Console, *, verbose: bool) -> None:
     _line(console, "  ", (wording.visible(cell.id), "bold"), "  ", (cell.status, style(cell.status, cell.expected)))
     for problem in wording.problems(cell):
         _prose(console, 4, wording.visible(problem))
     _prose(console, 4, ("next ", "dim"), advice.next_step(cell))
     _line(console, ("    files  ", "dim"), str(shown(folder / layout.cell_folder(cell.id))))
+    for line in _details(cell, folder) if verbose else ():
+        _line(console, "    ", line)
     console.print()
+
+
+def _details(cell: CellReport, folder: Path) -> Iterator[str]:
+    """What its checks said, and the end of its log."""
+    yield from (line for line in [*judgement.lines(cell, cell.id)][1:] if cell.checks)
+    if cell.error and cell.error.log and (folder / cell.error.log).is_file():
+        text = (folder / cell.error.log).read_text(encoding="utf-8", errors="replace")
+        yield from (f"| {wording.visible(line)}" for line in text.splitlines()[-LOG_LINES:])
 
 
 def _notes(report: Report, console: Console) -> None:
@@ -194,7 +211,7 @@ def _notes(report: Report, console: Console) -> None:
 def _paths(report: Report, folder: Path, console: Console) -> None:
     passed = [cell for cell in report.cells if cell.status is Status.PASSED]
     delivered = {cell.artifact.path for cell in passed if cell.artifact and cell.artifact.path}
-    _line(console, ("  report     ", "dim"), str(shown(folder / layout.REPORT_MARKDOWN)))
+    _line(console, ("  report     ", "dim"), str(shown(folder / layout.REPORT_HTML)))
     if len(delivered) == 1:
         _line(console, ("  artifact   ", "dim"), str(shown(folder / delivered.pop())))
     elif delivered:

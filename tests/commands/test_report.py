@@ -125,7 +125,7 @@ def test_without_a_name_it_is_the_newest_run(
     monkeypatch.chdir(run.path.parents[1])
     assert runs.find(None) == run.path
     assert report.main([], unused) == report.main(["latest"], unused) == 1  # type: ignore[arg-type]
-    assert f"runs/{run.path.name}/report.md" in capfd.readouterr().out
+    assert f"runs/{run.path.name}/report.html" in capfd.readouterr().out
 
 
 def damage_of_the_ledger(run: Run) -> str:

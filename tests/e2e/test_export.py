@@ -73,7 +73,7 @@ def test_both_exporters_pass_and_a_target_without_a_device_is_skipped_with_the_r
 def test_the_last_lines_say_where_report_and_artifacts_are(mobilenet: Any) -> None:
     folder, done, _ = mobilenet
     run = (folder / "runs/latest").resolve()
-    assert str(run / "report.md") in done.stdout
+    assert str(run / "report.html") in done.stdout
     assert str(run / "artifacts") in done.stdout
     assert "Traceback" not in done.stderr
 

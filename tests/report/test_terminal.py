@@ -6,13 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from orchestrator.report import terminal
 from orchestrator.report.summary import Report, summarise
-from orchestrator.result import Status
+from orchestrator.result import FileRef, Status
 from tests import synthetic
 
 CPU = "resnet50-dynamo-opset20-float32-cpu"
@@ -46,7 +47,7 @@ def test_one_passed_cell() -> None:
         "  " + "─" * 96,
         f"  {CPU}  passed  1.2e-06 of 3.4e-05     20  103 MB        103  9.9 s",
         "",
-        "  report     /runs/r/report.md",
+        "  report     /runs/r/report.html",
         "  artifact   /runs/r/artifacts/resnet50/float32/dynamo-opset20.onnx",
     ]
 
@@ -84,7 +85,7 @@ def test_of_many_failures_the_first_are_told() -> None:
     failed = [synthetic.result(cell.id, Status.CRASHED) for unit in units for cell in unit.cells]
     text = plain(summarise(synthetic.plan(*units), synthetic.ledger(*failed)))
     assert text.count("\n    next   ") == terminal.FAILURES
-    assert "  and 3 more, in report.md" in text.splitlines()
+    assert "  and 3 more, in report.html" in text.splitlines()
 
 
 def test_where_nothing_was_delivered_no_artifact_is_named() -> None:
@@ -103,7 +104,7 @@ def test_without_a_terminal_there_are_no_escapes_and_no_broken_lines() -> None:
 
 def test_paths_below_the_current_folder_are_shown_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "  report     runs/r/report.md\n" in plain(passed(), tmp_path / "runs" / "r")
+    assert "  report     runs/r/report.html\n" in plain(passed(), tmp_path / "runs" / "r")
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
@@ -164,3 +165,48 @@ def test_a_reader_that_leaves_ends_nothing() -> None:
         console = terminal.console_on(stream)
         for _ in range(3):
             console.print("nobody reads this")
+
+
+def test_what_is_worse_than_accepted_and_what_is_gone_is_told_with_the_rule_and_the_next_step() -> None:
+    report = summarise(*synthetic.worse_than_accepted())
+    text = plain(report)
+    assert "✘ 1 of 2 cells did not end as expected, and 1 of the baseline is gone" in text
+    assert f"{CPU}  passed (worse)" in text
+    assert "baseline, size: 102 MB → 204 MB" in text
+    assert f"next   If it is meant to be so: python -m orchestrator accept latest 'select=[{CPU}]'" in text
+    assert "gone  gpt2-dynamo-opset20-float32-cpu: it was passed, and is not planned any more" in text
+    assert "next   If it is meant to be gone: python -m orchestrator accept latest" in text
+
+
+def at(level: Any, report: Report, folder: Path = Path("/runs/r")) -> str:
+    stream = io.StringIO()
+    terminal.show(report, folder, terminal.console_on(stream), level)
+    return stream.getvalue()
+
+
+def test_quiet_is_the_verdict_what_failed_and_where_it_is() -> None:
+    assert len(at("quiet", passed()).split("\n")) == 5
+    text = at("quiet", summarise(*synthetic.every_status()))
+    assert "7 of 14 cells" in text
+    assert text.count("    next   ") == 7
+    assert "worst error" not in text
+    assert "known issue  " not in text
+
+
+def test_verbose_has_every_cell_and_what_checks_and_logs_of_failed_ones_said(tmp_path: Path) -> None:
+    unit = synthetic.unit(opsets=range(1000, 1000 + terminal.MANY + 1))
+    good, *rest = (cell.id for cell in unit.cells)
+    log = FileRef(name="export.log", sha256="e" * 64, bytes=9)
+    bad = synthetic.result(good, Status.EXPORT_FAILED, attachments=(log,))
+    worse = synthetic.result(rest[0], Status.CHECK_FAILED)
+    results = [bad, worse, *(synthetic.result(cell) for cell in rest[1:])]
+    folder = tmp_path / "cells" / good
+    folder.mkdir(parents=True)
+    (folder / "export.log").write_text("first\n" * terminal.LOG_LINES + "a\x1b[2Jlast\n")
+    report = summarise(synthetic.plan(unit), synthetic.ledger(*results))
+    text = at("verbose", report, tmp_path)
+    assert all(cell in text for cell in rest)
+    assert rest[-1] not in plain(report, tmp_path)
+    assert text.count("| first") == terminal.LOG_LINES - 1
+    assert "| a\\x1b[2Jlast" in text
+    assert "x parity       failed          logits is 8 off at [0, 3]" in text

@@ -36,15 +36,13 @@ class Matrix {
   }
 
   draw() {
-    const total = this.rows.length + 2;
-    const grid = h("div", { role: "grid", "aria-label": "Status of every cell", "aria-rowcount": total, "aria-colcount": this.columns.length + 1, className: "grid" });
-    grid.append(this.head(), ...this.rows.map((row, at) => this.drawRow(row, at)));
+    const grid = h("div", { role: "grid", "aria-label": "Status of every cell", className: "grid" });
+    grid.append(this.head(), ...this.rows.map((row) => this.drawRow(row)));
     this.layout();
     this.grid = grid;
     this.place.replaceChildren(grid);
-    const first = this.squares.find(Boolean);
-    if (first) first.tabIndex = 0;
-    this.current = first;
+    this.current = this.squares[0];
+    this.current.tabIndex = 0;
   }
 
   head() {
@@ -63,11 +61,11 @@ class Matrix {
     return h("div", { role: "rowgroup", className: "head" }, exporters, opsets);
   }
 
-  drawRow(row, at) {
-    row.element = h("div", { role: "row", className: "row", "aria-rowindex": at + 3 }, h("span", { role: "rowheader", className: "label", title: row.label }, row.label));
+  drawRow(row) {
+    row.element = h("div", { role: "row", className: "row" }, h("span", { role: "rowheader", className: "label", title: row.label }, row.label));
     for (const column of this.columns) {
       const cell = row.cells.get(column.key);
-      const square = cell ? this.square(cell, column) : h("span", { role: "gridcell", className: "none" });
+      const square = cell ? this.square(cell) : h("span", { role: "gridcell", className: "none" });
       if (column.first) square.classList.add("first");
       column.squares.push(square);
       row.element.append(square);
@@ -100,6 +98,7 @@ class Matrix {
       }
       if (row.hidden === some) row.element.hidden = row.hidden = !some;
     }
+    if (matches.length && !shown.has(CELLS[this.current.dataset.index])) this.stop(this.squares[matches[0].index]);
     this.layout();
   }
 
@@ -178,10 +177,15 @@ class Matrix {
   }
 
   focus(square) {
-    if (this.current) this.current.tabIndex = -1;
+    this.stop(square);
+    square.focus();
+  }
+
+  /** Where the Tab key stops. */
+  stop(square) {
+    this.current.tabIndex = -1;
     square.tabIndex = 0;
     this.current = square;
-    square.focus();
   }
 
   focusCell(cell) {

@@ -16,7 +16,10 @@ class Panel {
     this.cell = cell;
     const place = h("div", { className: "plot" });
     this.dialog.replaceChildren(this.head(cell), h("div", { className: "body" }, ...sections(cell, place)));
-    if (!this.dialog.open) this.dialog.showModal();
+    if (!this.dialog.open) {
+      this.fromMatrix = document.activeElement.classList.contains("square");
+      this.dialog.showModal();
+    }
     this.dialog.querySelector(".body").scrollTop = 0;
     this.dialog.querySelector("h2").focus();
     if (place.isConnected) errorPlot(cell, place);
@@ -38,7 +41,8 @@ class Panel {
 
   left() {
     history.replaceState(null, "", location.pathname + location.search);
-    this.closed(this.cell);
+    // Elsewhere the browser itself returns to where the panel was opened from.
+    if (this.fromMatrix) this.closed(this.cell);
   }
 }
 
