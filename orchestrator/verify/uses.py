@@ -6,6 +6,7 @@ What the state is carried as in an artifact is `weights`' business. Not seen: va
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,12 @@ class Constant:
     """Of a matrix: whether it is multiplied as it lies there (False) or transposed (True)."""
     aliases: tuple[str, ...] = ()
     """All its names: a tied tensor has several."""
+    bits: int = 0
+    """A set of state tensors as bits: itself, or what it is computed of."""
+    before: list[int] = field(default_factory=list)
+    """At each use together with inputs: the state tensors on whose values those inputs depend."""
+    beside: int = 0
+    """The state tensors that one of these operators takes as well."""
     opaque: str = ""
     """Why no initializer need carry it: it became a Python number, or the model writes into it."""
     computed: bool = False
@@ -156,8 +163,8 @@ def _constants(module: torch.nn.Module, buffers: Mapping[str, torch.Tensor]) -> 
     for name, tensor in _state(module):
         names.setdefault(id(tensor), []).append(name)
     return [
-        Constant(name=name, tensor=buffers.get(name, tensor), aliases=tuple(names[id(tensor)]))
-        for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+        Constant(name=name, tensor=buffers.get(name, tensor), aliases=tuple(names[id(tensor)]), bits=1 << number)
+        for number, (name, tensor) in enumerate([*module.named_parameters(), *module.named_buffers()])
     ]
 
 
@@ -166,28 +173,27 @@ def _state(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from module.named_buffers(remove_duplicate=False)
 
 
-_INPUT = object()
-"""Marks storage whose values depend on the inputs."""
-
-
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows constants by their storage, which views share; computed ones are kept alive, so that theirs is not used again."""
+    """Follows values by their storage, which views share; constants are kept alive, so that theirs is not used again.
+
+    What is known of a storage is its constant, or, where its values depend on the inputs, on which state tensors besides.
+    """
 
     def __init__(self, constants: Sequence[Constant]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.holds: dict[int, Any] = {_storage(c.tensor): c for c in constants if c.tensor.numel()}
-        self.state = dict(self.holds)
+        self.state = {_storage(constant.tensor): constant for constant in constants if constant.tensor.numel()}
+        self.holds: dict[int, Constant | int] = {}
         self.folds: dict[tuple[int, ...], Fold] = {}
         self.products: dict[int, tuple[Constant | None, Constant | None, int]] = {}
 
     def begin(self, arguments: Sequence[torch.Tensor]) -> None:
         self.products.clear()
-        self.holds = {**self.state, **{_storage(tensor): _INPUT for tensor in arguments}}
+        self.holds = {**self.state, **{_storage(tensor): 0 for tensor in arguments}}
 
     def end(self, answer: Any) -> None:
         for tensor in tree_leaves(answer):
             if isinstance(tensor, torch.Tensor):
-                self._used(tensor)
+                self._used(tensor, 0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         answer = func(*args, **(kwargs or {}))
@@ -209,38 +215,51 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         written = [tensor for tensor in given if _storage(tensor) not in {_storage(other) for other in taken}]
         mutated = [tensor for tensor in given if any(tensor is other for other in taken)]
-        depends = any(self._held(tensor) is _INPUT for tensor in taken)
-        if depends:
-            self._consumed(name, args, taken, mutated)
-        for tensor in (*written, *mutated):
-            self._gives(name, tensor, depends, list(sources.values()))
-        if depends and written:
-            self._product(name, args, written[0])
+        masks = [held for held in map(self._held, taken) if isinstance(held, int)]
+        if masks:
+            before = functools.reduce(operator.or_, masks)
+            beside = functools.reduce(operator.or_, (source.bits for source in sources.values()), 0)
+            self._consumed(name, args, [tensor for tensor in taken if not _among(tensor, mutated)], before)
+            for source in sources.values():
+                source.beside |= beside
+            for tensor in (*written, *mutated):
+                self._depends(tensor, before | beside)
+            if written:
+                self._product(name, args, written[0])
+        else:
+            for tensor in (*written, *mutated):
+                self._gives(name, tensor, list(sources.values()))
 
-    def _consumed(self, name: str, args: Any, taken: Sequence[torch.Tensor], mutated: Sequence[torch.Tensor]) -> None:
+    def _consumed(self, name: str, args: Any, taken: Sequence[torch.Tensor], before: int) -> None:
         for tensor in taken:
-            if not any(tensor is other for other in mutated):
-                self._used(tensor)
+            self._used(tensor, before)
         if name in SECOND_FACTOR:
             self._multiplied(args[SECOND_FACTOR[name]], name == "linear")
         if "batch_norm" in name:
             self._normalised(args)
 
-    def _used(self, tensor: torch.Tensor) -> None:
+    def _used(self, tensor: torch.Tensor, before: int) -> None:
         held = self._held(tensor)
         if isinstance(held, Constant):
+            held.before.append(before)
             held.views[(tensor.storage_offset(), tuple(tensor.shape), tensor.stride())] = tensor.detach()
 
-    def _gives(self, name: str, tensor: torch.Tensor, depends: bool, sources: Sequence[Constant]) -> None:
+    def _depends(self, tensor: torch.Tensor, on: int) -> None:
+        if tensor.numel():
+            self._written(tensor)
+            self.holds[_storage(tensor)] = on
+
+    def _written(self, tensor: torch.Tensor) -> None:
+        if state := self.state.get(_storage(tensor)):
+            state.opaque = "the model writes into it"
+
+    def _gives(self, name: str, tensor: torch.Tensor, sources: Sequence[Constant]) -> None:
         if not tensor.numel():
             return
-        before = self.state.get(_storage(tensor))
-        if before is not None:
-            before.opaque = "the model writes into it"
-        if depends:
-            self.holds[_storage(tensor)] = _INPUT
-        elif sources:
-            result = Constant(name=f"{sources[0].name} ({name})", tensor=tensor.detach(), computed=True)
+        self._written(tensor)
+        if sources:
+            bits = functools.reduce(operator.or_, (source.bits for source in sources))
+            result = Constant(name=f"{sources[0].name} ({name})", tensor=tensor.detach(), computed=True, bits=bits)
             for source in sources:
                 source.results.append(result)
             self.holds[_storage(tensor)] = result
@@ -276,8 +295,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         held = None if tensor is None else self._held(tensor)
         return held if isinstance(held, Constant) else None
 
-    def _held(self, tensor: torch.Tensor) -> Any:
+    def _held(self, tensor: torch.Tensor) -> Constant | int | None:
         return self.holds.get(_storage(tensor))
+
+
+def _among(tensor: torch.Tensor, others: Sequence[torch.Tensor]) -> bool:
+    return any(tensor is other for other in others)
 
 
 def _storage(tensor: torch.Tensor) -> int:

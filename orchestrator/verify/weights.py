@@ -7,6 +7,8 @@ for square matrices, by the product that takes it; weights of one shape that are
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,6 +17,7 @@ from orchestrator.result import Check, CheckStatus, Finding
 from orchestrator.verify.base import TOLD, Subject, Verdict, judged
 from orchestrator.verify.carried import Carried, constants
 from orchestrator.verify.compare import digest, is_floating
+from orchestrator.verify.placement import Placed, swapped
 from orchestrator.verify.transforms import Part, allowed, recipes
 from orchestrator.verify.uses import Constant, Uses
 
@@ -31,6 +34,8 @@ def check(subject: Subject) -> Verdict:
         return _not_applicable("eager uses no parameter and no buffer")
     match = _Match(uses, constants(subject))
     problems = [*match.missing(), *match.misplaced(), *match.damaged()]
+    if not problems:
+        problems = [*swapped(match.placed(), subject.proto)]
     share = match.share()
     findings = [*match.untraceable(), *match.unused(), *match.leftover()]
     verdict = judged("weights", problems, match.summary()).check
@@ -52,7 +57,8 @@ class _Match:
         self.index: dict[str, list[Carried]] = {}
         for item in carried:
             self.index.setdefault(item.digest, []).append(item)
-        self.owners: dict[int, list[Constant]] = {}
+        self.owners: dict[int, list[Sequence[Constant]]] = {}
+        """By constant of the artifact, what it may be; several tensors where a batch normalisation was folded."""
         self.found: set[int] = set()
         self.turned: list[str] = []
         self.by_name = {name: constant for constant in uses.constants for name in constant.aliases}
@@ -79,7 +85,7 @@ class _Match:
 
     def _own(self, items: Sequence[Carried], of: Sequence[Constant]) -> None:
         for item in items:
-            self.owners.setdefault(id(item), []).extend(of)
+            self.owners.setdefault(id(item), []).append(of)
         self.found.update(id(constant) for constant in of)
 
     def _direct(self, constant: Constant) -> bool:
@@ -106,7 +112,7 @@ class _Match:
 
     def _own_quietly(self, items: Sequence[Carried], constant: Constant) -> None:
         for item in items:
-            self.owners.setdefault(id(item), []).append(constant)
+            self.owners.setdefault(id(item), []).append([constant])
 
     def _orientation(self, constant: Constant, items: Sequence[Carried], *, flipped: bool) -> None:
         values = constant.values
@@ -213,8 +219,19 @@ class _Match:
         yield from self.turned
         for item in self.carried:
             named, owners = self.by_name.get(item.name), self.owners.get(id(item))
-            if named is not None and named.used and owners is not None and named not in owners:
-                yield f"the initializer {item.name} holds {owners[0].name}"
+            if named is not None and named.used and owners and not any(named in group for group in owners):
+                yield f"the initializer {item.name} holds {owners[0][0].name}"
+
+    def placed(self) -> dict[str, Placed]:
+        """By name, the constants that can be one thing only: by their values, or of several equal ones by their name."""
+        found = {}
+        for item in self.carried:
+            groups = self.owners.get(id(item), [])
+            named = [group for group in groups if self.by_name.get(item.name) in group]
+            for group in named[:1] or (groups if len(groups) == 1 else []):
+                bits = functools.reduce(operator.or_, (owner.bits for owner in group))
+                found[item.name] = Placed(is_=group[0], stands_for=bits, shape=item.values.shape)
+        return found
 
     def damaged(self) -> Iterator[str]:
         """Constants that are a weight almost, though the weight itself is there as well."""
