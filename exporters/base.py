@@ -93,6 +93,9 @@ class ExporterWarning:
     """Line of the model that it is about, `package/file.py:12`, relative to the import path; None if unknown."""
 
 
+MadeFrom = Literal["exported", "fed_back", "stamped"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Emission:
     """One artifact, written to the folder."""
@@ -101,7 +104,7 @@ class Emission:
     """As asked for."""
     opset_actual: int
     """As the file's opset_import says for the default domain."""
-    made_from: Literal["exported", "fed_back", "stamped"]
+    made_from: MadeFrom
     """exported: an export of its own; fed_back: emitted from a shared capture; stamped: from another opset of its group."""
     files: tuple[str, ...]
     """Names in the folder: the graph first, then its external data."""
@@ -116,6 +119,8 @@ class Emission:
     """Seconds from there to closed files."""
     weights_as_inputs: tuple[str, ...] = ()
     """Weights that are inputs of the graph as well, because the options ask for it; a check tolerates no others."""
+    alone: str | None = None
+    """Why this opset was exported by itself although several were asked for, which could have shared one capture."""
 
 
 class CaptureError(Exception):
@@ -134,7 +139,7 @@ class Exporter(Protocol):
         options: Mapping[str, Any],
         folder: Path,
     ) -> Iterator[Progress | Emission]:
-        """Export the module once per opset into the folder.
+        """Write one artifact per opset into the folder; whether opsets share work is the exporter's own business.
 
         Yields a Progress before each step and an Emission as soon as its files are closed. The module is left as it was found,
         training flags of every submodule included.

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
+import onnx
 import onnx_ir as ir
 
-from exporters import sources
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-LARGE = 64 * 1024
-"""Bytes from which on a tensor goes to the weights file.
-
-Below, the two exporters differ by a few folded constants; from here on they are equal for most models, which then share a file.
-"""
-ALIGNMENT = 4096
-"""Of a tensor in the weights file, in bytes: a page, which onnx.proto recommends so that runtimes can map the file."""
+from exporters import sources, weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +43,7 @@ class Written:
 
 
 def write(model: ir.Model, folder: Path, stem: str, *, weights_as_inputs: bool = False) -> Written:
-    """Write a graph as `<stem>.onnx`, its tensors of at least `LARGE` bytes as `weights-<digest12>.data`.
-
-    The weights file holds each distinct tensor once, sorted by digest, and is named by the digest of the set: what it holds
-    never depends on which other graphs were written. One that exists in the folder is used as it is.
+    """Write a graph as `<stem>.onnx`, its large tensors as `weights-<digest12>.data`; see `weights.move`.
 
     Args:
         model: The graph; changed in memory. Its metadata and doc strings are taken out, since they carry paths of this machine.
@@ -67,18 +52,49 @@ def write(model: ir.Model, folder: Path, stem: str, *, weights_as_inputs: bool =
         weights_as_inputs: List the weights among the inputs, after the others, so that a runtime can be given other values.
     """
     lines = _strip(model)
-    _lift_constants(model)
-    data = _move_weights(model, folder)
-    weights = list(model.graph.initializers.values()) if weights_as_inputs else []
-    model.graph.inputs.extend(weights)
-    # ir.save would look at external data again; the proto holds references only.
-    (folder / f"{stem}.onnx").write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+    weights.lift_constants(model)
+    data = weights.move(model, folder)
+    added = list(model.graph.initializers.values()) if weights_as_inputs else []
+    model.graph.inputs.extend(added)
     return Written(
-        files=(f"{stem}.onnx", *data),
+        files=(_serialise(model, folder, stem), *data),
         opset=model.opset_imports[""],
         sources=lines,
-        weights_as_inputs=tuple(value.name or "" for value in weights),
+        weights_as_inputs=tuple(value.name or "" for value in added),
     )
+
+
+def stamp(model: ir.Model, written: Written, folder: Path, stem: str, *, opset: int, ir_version: int) -> Written:
+    """Write a graph once more that says another opset and IR version of itself, and nothing else.
+
+    Args:
+        model: As `write` has left it; without functions, which have opsets of their own.
+        written: What `write` returned.
+        folder: The same as there.
+        stem: Name of this graph file without its suffix.
+        opset: Of the default domain.
+        ir_version: As the exporter writes it with this opset.
+    """
+    assert not model.functions
+    model.opset_imports[""] = opset
+    model.ir_version = ir_version
+    return replace(written, files=(_serialise(model, folder, stem), *written.files[1:]), opset=opset)
+
+
+def _serialise(model: ir.Model, folder: Path, stem: str) -> str:
+    # ir.save would look at external data again; the proto holds references only.
+    (folder / f"{stem}.onnx").write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+    return f"{stem}.onnx"
+
+
+def digest_without_stamps(path: Path) -> str:
+    """SHA-256 of a graph file but for its opset of the default domain and its IR version; external data is not read."""
+    model = onnx.load(path, load_external_data=False)
+    model.ir_version = 0
+    for imported in model.opset_import:
+        if imported.domain in {"", "ai.onnx"}:
+            imported.version = 0
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 def order_inputs(model: ir.Model, names: Sequence[str]) -> None:
@@ -95,10 +111,18 @@ def separate_weights(model: ir.Model) -> None:
     model.ir_version = max(model.ir_version, 4)
 
 
-def name_by_place(model: ir.Model) -> None:
-    """Name nodes and what they compute by type and order, for exporters whose names tell what the process did before."""
+def name_by_place(model: ir.Model, weights: Collection[str] | None = None) -> None:
+    """Name nodes and what they compute by type and order, for exporters whose names tell how and when a graph was made.
+
+    Args:
+        model: The graph; changed in memory.
+        weights: Names of the module's own tensors. Other initializers, which the exporter has folded, are named by their order
+            as well, unless their name is that of one of these with something added; None lets all keep their names.
+    """
     kept = {id(value) for value in model.graph.outputs}
     counts: Counter[str] = Counter()
+    if weights is not None:
+        _name_folded(model, weights)
     for node in _nodes(model):
         node.name = f"/{node.op_type}_{counts[node.op_type]}"
         counts[node.op_type] += 1
@@ -106,6 +130,22 @@ def name_by_place(model: ir.Model) -> None:
             # An output without a name is one that the node does not compute.
             if value.name and id(value) not in kept:
                 value.name = f"{node.name}_output_{number}"
+
+
+def _name_folded(model: ir.Model, weights: Collection[str]) -> None:
+    # Subgraphs may use weights of the outer graph: names are unique in the whole file.
+    number = 0
+    for graph in model.graphs():
+        for value in list(graph.initializers.values()):
+            name = value.name or ""
+            if name not in weights and name.rpartition("_")[0] not in weights and not value.is_graph_output():
+                value.name = f"/folded_{number}"
+                number += 1
+
+
+def operators(model: ir.Model) -> set[str]:
+    """Types of all nodes, subgraphs and functions included."""
+    return {node.op_type for node in _nodes(model)}
 
 
 def describe(path: Path) -> Description:
@@ -157,102 +197,3 @@ def _clear(*things: ir.Model | ir.Graph | ir.Function | ir.Node | ir.Value) -> N
     for thing in things:
         thing.metadata_props.clear()
         thing.doc_string = None
-
-
-# Weights
-
-
-def _is_large(tensor: ir.TensorProtocol) -> bool:
-    """Strings cannot be external data."""
-    return tensor.dtype != ir.DataType.STRING and tensor.nbytes >= LARGE
-
-
-def _lift_constants(model: ir.Model) -> None:
-    """Make initializers of large constants; scripted models carry their weights as constants, inside branches too.
-
-    One that is itself an output of its graph stays. The pass of onnx-ir counts elements where the limit here is in bytes.
-    """
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        if node.op_type != "Constant" or node.domain or "value" not in node.attributes:
-            continue
-        tensor, output, graph = node.attributes["value"].as_tensor(), node.outputs[0], node.graph
-        if not _is_large(tensor) or output.is_graph_output():
-            continue
-        assert isinstance(graph, ir.Graph)
-        weight = ir.Value(name=output.name, shape=_shape(tensor), type=ir.TensorType(tensor.dtype), const_value=tensor)
-        graph.register_initializer(weight)
-        output.replace_all_uses_with(weight)
-        graph.remove(node, safe=True)
-
-
-def _move_weights(model: ir.Model, folder: Path) -> tuple[str, ...]:
-    """Let large initializers refer to the weights file, which is written unless it is there; returns its name, if any."""
-    weights = [
-        (value, value.const_value)
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if value.const_value is not None
-    ]
-    for value, tensor in weights:
-        if isinstance(tensor, ir.ExternalTensor) and not _is_large(tensor):
-            # The exporter of a graph above 2 GiB puts every weight outside.
-            value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
-    large = [(value, tensor) for value, tensor in weights if _is_large(tensor)]
-    if not large:
-        return ()
-    digests = [_digest(tensor) for _, tensor in large]
-    tensors = dict(sorted(zip(digests, (tensor for _, tensor in large), strict=True), key=lambda item: item[0]))
-    name = f"weights-{hashlib.sha256(''.join(tensors).encode()).hexdigest()[:12]}.data"
-    offsets = _offsets(tensors)
-    if not (folder / name).exists():
-        _write_weights(folder / name, tensors, offsets)
-    for digest, (value, tensor) in zip(digests, large, strict=True):
-        value.const_value = ir.ExternalTensor(
-            name, offsets[digest], tensor.nbytes, tensor.dtype, shape=_shape(tensor), name=value.name or "", base_dir=folder
-        )
-    return (name,)
-
-
-def _shape(tensor: ir.TensorProtocol) -> ir.Shape:
-    return ir.Shape(tensor.shape.numpy())
-
-
-def _digest(tensor: ir.TensorProtocol) -> str:
-    sink = _Hash()
-    _send(tensor, sink)
-    return sink.digest.hexdigest()
-
-
-class _Hash:
-    """A file that only hashes, so that a tensor is not copied for its digest."""
-
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-
-    def write(self, data: Buffer) -> int:
-        view = memoryview(data)
-        # torch writes its tensors as arrays of their own shape, which hashlib refuses.
-        self.digest.update(view.cast("B") if view.nbytes else b"")
-        return view.nbytes
-
-
-def _send(tensor: ir.TensorProtocol, file: BinaryIO | _Hash) -> None:
-    """Write the bytes; every tensor class of onnx-ir and torch can, though their common protocol leaves it out."""
-    tensor.tofile(file)  # type: ignore[attr-defined]
-
-
-def _offsets(tensors: Mapping[str, ir.TensorProtocol]) -> dict[str, int]:
-    offsets, end = {}, 0
-    for digest, tensor in tensors.items():
-        offsets[digest] = -(-end // ALIGNMENT) * ALIGNMENT
-        end = offsets[digest] + tensor.nbytes
-    return offsets
-
-
-def _write_weights(path: Path, tensors: Mapping[str, ir.TensorProtocol], offsets: Mapping[str, int]) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    with temporary.open("wb") as file:
-        for digest, tensor in tensors.items():
-            file.write(b"\0" * (offsets[digest] - file.tell()))
-            _send(tensor, file)
-    temporary.replace(path)

@@ -1,12 +1,13 @@
-"""The TorchScript-based exporter, by tracing and by scripting. One independent export per opset. Deprecated upstream."""
+"""The TorchScript-based exporter, by tracing and by scripting; one graph serves several opsets. Deprecated upstream."""
 
 from __future__ import annotations
 
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from exporters import graph, shapes, sources
-from exporters.base import CaptureError, Dim, Emission, Example, Progress, Step, TensorSpec
+from exporters import graph, shapes, sharing, sources
+from exporters.base import CaptureError, Dim, Emission, Example, ExporterWarning, Progress, Step, TensorSpec
 from exporters.surroundings import surroundings
 
 FIRST_WITHOUT_WEIGHTS_AS_INPUTS = 9
@@ -38,9 +39,8 @@ def export(
         do_constant_folding: Fold operations on constants.
         keep_initializers_as_inputs: List the weights among the inputs of the graph.
     """
-    for opset in opsets:
-        capture = partial(_traced, module, example, dims, opset, options)
-        yield from _one("torchscript", opset, module, capture, options, folder)
+    capture = partial(_traced, module, example, dims, options)
+    yield from _exports("torchscript", capture, module, example, opsets, options, folder)
 
 
 def export_script(
@@ -57,47 +57,123 @@ def export_script(
         do_constant_folding: Fold operations on constants.
         keep_initializers_as_inputs: List the weights among the inputs of the graph.
     """
-    for opset in opsets:
-        capture = partial(_scripted, module, example, dims, opset, options)
-        yield from _one("torchscript_script", opset, module, capture, options, folder)
+    capture = partial(_scripted, module, example, dims, options)
+    yield from _exports("torchscript_script", capture, module, example, opsets, options, folder)
 
 
-def _one(
+Capture = Callable[[int, Path], ir.Model]
+"""From an opset to a graph; a graph of more than 2 GiB reads its weights from the scratch folder when it is written."""
+
+
+def _exports(
     name: str,
-    opset: int,
+    capture: Capture,
     module: torch.nn.Module,
-    capture: Callable[[Path], ir.Model],
+    example: Example,
+    opsets: Sequence[int],
     options: Mapping[str, Any],
     folder: Path,
 ) -> Iterator[Progress | Emission]:
-    """A generator of its own, so that no graph outlives its opset."""
-    yield Progress(step=Step.CAPTURE, opset=opset)
-    began = time.perf_counter()
-    # A graph of more than 2 GiB reads its weights from the scratch folder when it is written.
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        with surroundings(module) as warnings:
-            model = capture(Path(scratch))
-        captured = time.perf_counter()
-        yield Progress(step=Step.EMIT, opset=opset)
-        resumed = time.perf_counter()
-        weights_as_inputs = options["keep_initializers_as_inputs"]
-        written = graph.write(model, folder, f"{name}-opset{opset}", weights_as_inputs=weights_as_inputs)
-    yield Emission(
+    export = _Export(name, capture, module, options, folder)
+    reason = sharing.objection(module, example.values.values(), options)
+    together, others = sharing.divide(() if reason else opsets)
+    for opset in opsets if reason else others:
+        yield from export.alone(opset, reason if len(opsets) > 1 else None)
+    yield from export.shared(together)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Captured:
+    """A graph on disk, that can be stamped for other opsets."""
+
+    model: ir.Model
+    written: graph.Written
+    warnings: tuple[ExporterWarning, ...]
+    capture_seconds: float
+    emit_seconds: float
+
+
+class _Export:
+    """What all opsets of one call have in common."""
+
+    def __init__(self, name: str, capture: Capture, module: torch.nn.Module, options: Mapping[str, Any], folder: Path) -> None:
+        self._name, self._capture, self._module, self._options, self._folder = name, capture, module, options, folder
+
+    def alone(self, opset: int, reason: str | None) -> Iterator[Progress | Emission]:
+        """An export of its own; no graph outlives it."""
+        captured = yield from self._exported(opset, opset)
+        yield _emission(opset, captured, reason)
+
+    def shared(self, opsets: Sequence[int]) -> Iterator[Progress | Emission]:
+        """One graph for each group of opsets; the graph of the higher ones tells whether it serves the lower ones too."""
+        while opsets:
+            first = min((opset for opset in opsets if opset >= min(sharing.TORCHSCRIPT)), default=min(opsets))
+            try:
+                captured = yield from self._exported(first, None)
+            except CaptureError:
+                raise
+            except Exception as error:
+                # What fails for one only must not cost the others.
+                for opset in opsets:
+                    yield from self.alone(opset, f"made from one graph it fails: {sources.told(error)}")
+                return
+            *_, group = sharing.groups(opsets, graph.operators(captured.model), sharing.TORCHSCRIPT)
+            yield _emission(first, captured)
+            yield from self._stamped([opset for opset in group if opset != first], captured)
+            opsets = [opset for opset in opsets if opset not in group]
+
+    def _exported(self, opset: int, announced: int | None) -> Generator[Progress, None, _Captured]:
+        yield Progress(step=Step.CAPTURE, opset=announced)
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+            with surroundings(self._module) as warnings:
+                model = self._capture(opset, Path(scratch))
+            captured = time.perf_counter()
+            yield Progress(step=Step.EMIT, opset=opset)
+            resumed = time.perf_counter()
+            weights_as_inputs = self._options["keep_initializers_as_inputs"]
+            written = graph.write(model, self._folder, self._stem(opset), weights_as_inputs=weights_as_inputs)
+        return _Captured(
+            model=model,
+            written=written,
+            warnings=tuple(warnings),
+            capture_seconds=captured - began,
+            emit_seconds=time.perf_counter() - resumed,
+        )
+
+    def _stamped(self, opsets: Sequence[int], captured: _Captured) -> Iterator[Progress | Emission]:
+        for opset in opsets:
+            yield Progress(step=Step.EMIT, opset=opset)
+            began = time.perf_counter()
+            ir_version = sharing.ir_version(opset)
+            written = graph.stamp(
+                captured.model, captured.written, self._folder, self._stem(opset), opset=opset, ir_version=ir_version
+            )
+            stamped = replace(captured, written=written, capture_seconds=0.0, emit_seconds=time.perf_counter() - began)
+            yield replace(_emission(opset, stamped), made_from="stamped")
+
+    def _stem(self, opset: int) -> str:
+        return f"{self._name}-opset{opset}"
+
+
+def _emission(opset: int, captured: _Captured, alone: str | None = None) -> Emission:
+    return Emission(
         opset=opset,
-        opset_actual=written.opset,
+        opset_actual=captured.written.opset,
         made_from="exported",
-        files=written.files,
+        files=captured.written.files,
         ranges=None,
-        warnings=tuple(warnings),
-        sources=written.sources,
-        capture_seconds=captured - began,
-        emit_seconds=time.perf_counter() - resumed,
-        weights_as_inputs=written.weights_as_inputs,
+        warnings=captured.warnings,
+        sources=captured.written.sources,
+        capture_seconds=captured.capture_seconds,
+        emit_seconds=captured.emit_seconds,
+        weights_as_inputs=captured.written.weights_as_inputs,
+        alone=alone,
     )
 
 
 def _traced(
-    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], opset: int, options: Mapping[str, Any], scratch: Path
+    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], options: Mapping[str, Any], opset: int, scratch: Path
 ) -> ir.Model:
     if options["check_trace"]:
         with _as_capture_error():
@@ -111,7 +187,7 @@ def _traced(
 
 
 def _scripted(
-    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], opset: int, options: Mapping[str, Any], scratch: Path
+    module: torch.nn.Module, example: Example, dims: Mapping[str, Dim], options: Mapping[str, Any], opset: int, scratch: Path
 ) -> ir.Model:
     with _as_capture_error():
         scripted = torch.jit.script(module)

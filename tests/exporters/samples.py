@@ -31,6 +31,21 @@ class Mixed(torch.nn.Module):
         return self.head(torch.relu(self.conv(image)).mean((2, 3)))
 
 
+class Boundaries(torch.nn.Module):
+    """Operators whose translation changes between opsets 18 and 23; the TorchScript-based exporter has none for RMSNorm."""
+
+    def __init__(self, exporter: str) -> None:
+        super().__init__()
+        self.groups = torch.nn.GroupNorm(2, 8)
+        self.scale = torch.nn.RMSNorm(6) if exporter == "dynamo" else torch.nn.LayerNorm(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.nn.functional.gelu(self.groups(x))
+        grid = torch.tanh(x[:, :2]).permute(0, 2, 3, 1)
+        x = torch.nn.functional.grid_sample(x, grid, align_corners=False)
+        return self.scale(torch.nn.functional.scaled_dot_product_attention(x, x, x))
+
+
 class Statistics(torch.nn.Module):
     """What behaves otherwise in training mode, and a buffer of its own that forward leaves alone."""
 
@@ -148,6 +163,16 @@ def with_values(inputs: Example, values: Mapping[str, Tensor]) -> Example:
 def mixed() -> tuple[torch.nn.Module, Example]:
     torch.manual_seed(0)
     return Mixed().eval(), example(spec("image", "batch", 32, 8, 8))
+
+
+def boundaries(exporter: str) -> tuple[torch.nn.Module, Example]:
+    torch.manual_seed(0)
+    return Boundaries(exporter).eval(), example(spec("x", "batch", 8, 5, 6))
+
+
+def linear(dtype: torch.dtype) -> tuple[torch.nn.Module, Example]:
+    inputs = one_input("batch", 4)
+    return torch.nn.Linear(4, 4).eval().to(dtype), with_values(inputs, {"x": inputs.values["x"].to(dtype)})
 
 
 def export(

@@ -21,13 +21,13 @@ ALL = pytest.mark.parametrize("name", EXPORTERS)
 @ALL
 def test_files_are_named_after_exporter_opset_and_weights_and_answer_as_eager_does(name: str, tmp_path: Path) -> None:
     module, inputs = mixed()
-    first, second = export(name, module, inputs, tmp_path, (18, 20))
+    first, second = sorted(export(name, module, inputs, tmp_path, (18, 20)), key=lambda emission: emission.opset)
     assert [first.files[0], second.files[0]] == [f"{name}-opset18.onnx", f"{name}-opset20.onnx"]
     assert re.fullmatch(r"weights-[0-9a-f]{12}\.data", first.files[1])
     assert first.files[1:] == second.files[1:]
     assert {path.name for path in tmp_path.iterdir()} == {*first.files, *second.files}
-    assert (first.opset_actual, second.opset_actual, first.made_from) == (18, 20, "exported")
-    assert first.capture_seconds > 0 and first.emit_seconds > 0
+    assert (first.opset_actual, second.opset_actual) == (18, 20)
+    assert first.capture_seconds + second.capture_seconds > 0 and min(first.emit_seconds, second.emit_seconds) > 0
     for emission in (first, second):
         samples.assert_equal(tmp_path / emission.files[0], module, inputs)
 
@@ -41,7 +41,7 @@ def test_exporters_share_the_weights_file_where_their_large_tensors_are_equal(tm
 def test_the_same_bytes_in_any_folder_and_whatever_the_process_did_before(name: str, tmp_path: Path) -> None:
     module, inputs = mixed()
     alone = export(name, module, inputs, tmp_path / "alone")[0]
-    again = export(name, module, inputs, tmp_path / "again", (18, 20))[-1]
+    again = next(one for one in export(name, module, inputs, tmp_path / "again", (18, 20)) if one.opset == alone.opset)
     assert alone.files == again.files
     for file in alone.files:
         assert (tmp_path / "alone" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
@@ -62,7 +62,17 @@ def test_steps_are_announced_before_they_start(name: str, tmp_path: Path) -> Non
         torch.nn.Linear(4, 4).eval(), one_input("batch", 4), samples.BATCH, (18, 20), OPTIONS[name], tmp_path
     )
     told = [(item.step, item.opset) if isinstance(item, Progress) else ("done", item.opset) for item in items]
-    assert told == [step for k in (18, 20) for step in ((Step.CAPTURE, k), (Step.EMIT, k), ("done", k))]
+    (first, *_), done = told[1], [opset for step, opset in told if step == "done"]
+    assert told[0] == (Step.CAPTURE, None) and first is Step.EMIT
+    assert told[1:] == [step for k in done for step in ((Step.EMIT, k), ("done", k))]
+    assert sorted(done) == [18, 20]
+
+
+@ALL
+def test_one_opset_is_captured_for_itself(name: str, tmp_path: Path) -> None:
+    items = EXPORTERS[name](torch.nn.Linear(4, 4).eval(), one_input("batch", 4), samples.BATCH, (18,), OPTIONS[name], tmp_path)
+    told = [(item.step, item.opset) if isinstance(item, Progress) else ("done", item.opset) for item in items]
+    assert told == [(Step.CAPTURE, 18), (Step.EMIT, 18), ("done", 18)]
 
 
 @ALL

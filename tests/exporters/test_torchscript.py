@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 
-from exporters import graph
+from exporters import graph, weights
 from exporters.base import CaptureError, ExporterWarning
 from tests.exporters import samples
 from tests.exporters.samples import export, one_input
@@ -84,7 +84,7 @@ def test_scripting_keeps_both_sides_of_a_branch(tmp_path: Path) -> None:
 def test_weights_that_scripting_turned_into_constants_of_a_branch_are_external(tmp_path: Path) -> None:
     module, inputs = samples.TwoBranches().eval(), one_input("batch", 5, 16)
     emission = export("torchscript_script", module, inputs, tmp_path)[0]
-    assert (tmp_path / emission.files[0]).stat().st_size < graph.LARGE
+    assert (tmp_path / emission.files[0]).stat().st_size < weights.LARGE
     for sign in (1, -1):
         values = {"x": inputs.values["x"].abs() * sign}
         samples.assert_equal(tmp_path / emission.files[0], module, samples.with_values(inputs, values))
