@@ -127,14 +127,14 @@ class _Reader:
 
     def _one_of(self, key: str, value: str, allowed: Collection[str]) -> str:
         if value not in allowed:
-            self._wrong(key, f"'{value}' is none of {', '.join(allowed)}")
+            self._wrong(key, f"{str(value)!r} is none of {', '.join(allowed)}")
         return value
 
     def _name(self, key: str, value: object) -> str:
         if value is None:
             self._wrong(key, "is missing")
         elif not is_name(str(value)):
-            self._wrong(key, f"'{value}' is no name: {NAME_RULE}")
+            self._wrong(key, f"{str(value)!r} is no name: {NAME_RULE}")
         return str(value)
 
     def _unique(self, key: str, names: Sequence[str]) -> None:

@@ -127,7 +127,7 @@ def _nested_targets(value: Any) -> Iterator[str]:
 def _spelling_problem(target: str) -> str | None:
     parts = target.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        return f"`{target}` is no dotted path of a class or function, such as torchvision.models.resnet50"
+        return f"{target!r} is no dotted path of a class or function, such as torchvision.models.resnet50"
     if hidden := [part for part in parts if part.startswith("_")]:
         return f"`{target}` is refused: `{hidden[0]}` is private, and what is private is never called from a configuration"
     return _fetching_problem(target, target)
