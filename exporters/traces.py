@@ -95,8 +95,6 @@ def _told(operation: Operation | None) -> str:
 
 
 def _value(constant: Any) -> str:
-    if isinstance(constant, torch.Tensor):
-        return (
-            f"a constant tensor of shape {list(constant.shape)}" if constant.numel() != 1 else f"the constant {constant.item()}"
-        )
-    return f"the constant {constant}"
+    if not isinstance(constant, torch.Tensor):
+        return f"the constant {constant}"
+    return f"the constant {constant.item()}" if constant.numel() == 1 else f"a constant tensor of shape {list(constant.shape)}"

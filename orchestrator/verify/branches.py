@@ -12,11 +12,13 @@ from orchestrator.result import CheckStatus, Finding
 from orchestrator.verify.agreement import agreement
 from orchestrator.verify.base import Subject, Verdict, judged
 from orchestrator.verify.reference import Probe
+from orchestrator.verify.retrace import retraced
 from orchestrator.verify.search import differ
 from orchestrator.verify.sites import Site, Value
 
 NOT_TRACED = frozenset({"dynamo", "torchscript_script"})
 """Exporters that refuse a decision by a value or keep both sides. Any other, and nobody known, may have recorded one side."""
+TRACED = "torchscript"
 
 _RAISES = "eager raises on the other side of this line, where the artifact may answer something"
 
@@ -33,19 +35,35 @@ class _Decision:
 
 
 def check(subject: Subject) -> Verdict:
-    """Every line of the model that asks for a value of an input, on probes of both its sides."""
+    """Every line of the model that asks for a value of an input, on probes of both its sides; and what a trace has frozen."""
     probes = (*subject.reference.probes, *subject.reference.turned)
     decisions = list(_decisions(probes))
     one_sided = [decision for decision in decisions if not decision.others]
     guards = [decision for decision in one_sided if decision.site in subject.reference.search.raising]
     unproved = [decision for decision in one_sided if decision not in guards]
     problems = [problem for decision in decisions for problem in _frozen(subject, decision)]
-    if subject.exporter not in NOT_TRACED:
-        problems += [f"branch at {_unproved(subject, decision)}" for decision in unproved]
-    findings = [_finding("guarded_input", guard, _RAISES) for guard in guards]
+    problems += [f"branch at {_unproved(subject, one)}" for one in unproved if _may_be_recorded(subject, one.site)]
+    findings = [_finding("guarded_input", guard, f"{guard.site}: {_RAISES}") for guard in guards]
     findings += [_finding("unproved_branch", decision, _unproved(subject, decision)) for decision in unproved]
     verdict = judged("branches", problems, _summary(decisions, unproved, len(probes)))
-    return replace(verdict, findings=tuple(findings))
+    return replace(verdict, findings=(*findings, *_baked(subject)))
+
+
+def _may_be_recorded(subject: Subject, site: Site) -> bool:
+    """Whether a trace asks at this line at all: what looks whether it is being traced may pass it by."""
+    if subject.exporter in NOT_TRACED:
+        return False
+    traces = retraced(subject)
+    return traces is not None and site.line in traces.asked
+
+
+def _baked(subject: Subject) -> Iterator[Finding]:
+    traces = retraced(subject) if subject.exporter == TRACED and len(subject.reference.probes) > 1 else None
+    if traces is None:
+        return
+    for frozen in traces.frozen:
+        message = f"a trace of {traces.other} has {frozen.other} where that of the example has {frozen.one}: it is frozen"
+        yield Finding(kind="frozen", message=message, source=frozen.source and frozen.source.partition(" ")[0])
 
 
 def _decisions(probes: Sequence[Probe]) -> Iterator[_Decision]:

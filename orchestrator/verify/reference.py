@@ -104,7 +104,7 @@ def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifyS
         findings=tuple(dict.fromkeys(eager.findings)),
         turned=tuple(probe for probe in turned if probe is not None),
         search=searched,
-        uses=functools.cache(lambda: uses.observe(module, [_tensors(probe) for probe in found if probe.kind != "sizes"])),
+        uses=functools.cache(lambda: uses.observe(module, [tensors(probe) for probe in found if probe.kind != "sizes"])),
     )
 
 
@@ -207,6 +207,11 @@ class _Runner:
         return self(inputs, observer), observer.decided
 
 
+def tensors(probe: Probe) -> list[torch.Tensor]:
+    """The inputs of a probe as the module takes them, by position."""
+    return [_tensor(values) for values in probe.inputs.values()]
+
+
 def array(tensor: torch.Tensor) -> np.ndarray:
     """A copy as numpy array; bfloat16, which numpy lacks, by ml_dtypes."""
     tensor = tensor.detach().cpu().contiguous()
@@ -268,10 +273,6 @@ def _other_outputs(probe: str, count: int, model: ModelSpec) -> str:
 def _bits(values: np.ndarray) -> tuple[tuple[int, ...], str, bytes]:
     """Equal for equal answers, NaN included, which numpy cannot tell in bfloat16."""
     return values.shape, values.dtype.name, values.tobytes()
-
-
-def _tensors(probe: Probe) -> list[torch.Tensor]:
-    return [_tensor(values) for values in probe.inputs.values()]
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
