@@ -43,7 +43,10 @@ from orchestrator.spec import (
 )
 from orchestrator.verify.base import REFERENCE_EVALUATOR
 
-RUN_KEYS = ("cluster", "store", "trust", "require_targets", "select", "skip", "only", "plan", "deliver", "force", "baseline")
+RUN_KEYS = (
+    *("cluster", "store", "trust", "require_targets", "select", "skip", "only"),
+    *("plan", "deliver", "force", "baseline", "terminal"),
+)
 """Keys that hold for the run as a whole; all others may differ from cell to cell."""
 AXES = ("model", "exporter", "opset", "dtype", "target")
 """Keys that have a place of their own in a cell's identifier."""
@@ -56,6 +59,9 @@ ONLY = ("failed", "not_passed", *(status.value for status in Status))
 
 DELIVER = ("all", "changed", "none")
 """What `deliver` may say; the first is the default."""
+
+TERMINAL = ("quiet", "normal", "verbose")
+"""What `terminal` may say."""
 
 _Value = TypeVar("_Value")
 _REFUSED: Final = object()
@@ -437,6 +443,7 @@ def _settings(batch: Batch) -> RunSettings:
         deliver=_deliver(batch, config),
         force=config.force,
         baseline=_baseline(config.baseline),
+        terminal=cast(Literal["quiet", "normal", "verbose"], _one_of("terminal", config.terminal, TERMINAL)),
     )
 
 

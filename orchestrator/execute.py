@@ -48,7 +48,7 @@ def execute(
         _work(plan, folder, live.view(plan, console), cache, known, kept)
         folder.compare(accepted)
     report = folder.close(RunStatus.FINISHED)
-    terminal.show(report, folder.path, console)
+    terminal.show(report, folder.path, console, plan.settings.terminal)
     return exit_code(report)
 
 

@@ -254,6 +254,8 @@ class RunSettings:
     force: bool = False
     """Work is done again although its outcome is known."""
     baseline: BaselineRules = BaselineRules()
+    terminal: Literal["quiet", "normal", "verbose"] = "normal"
+    """How much a run says: quiet is the verdict and what failed, verbose every cell and what its checks and its log said."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -212,6 +212,7 @@ class Config:
     deliver: str | None = None
     force: bool = False
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
+    terminal: str = "normal"
 
 
 def register() -> None:

@@ -15,6 +15,8 @@ from orchestrator.result import (
     CheckStatus,
     FileRef,
     Finding,
+    Regression,
+    Rule,
     Stage,
     Status,
     ValueInfo,
@@ -36,7 +38,7 @@ from orchestrator.spec import (
     VerifySpec,
     WeightsSpec,
 )
-from orchestrator.store.ledger import Record, RunFinished, RunStarted, RunStatus
+from orchestrator.store.ledger import BaselineCompared, Record, RunFinished, RunStarted, RunStatus
 
 CPU = Target(name="cpu", device="cpu", provider="CPUExecutionProvider")
 CUDA = Target(name="cuda", device="cuda", provider="CUDAExecutionProvider")
@@ -203,6 +205,20 @@ def every_status() -> tuple[Plan, list[Record]]:
     ]
     results = [result(cell.id, status, **more) for each, status, more in plans for cell in each.cells]
     return plan(*(each for each, _, _ in plans)), ledger(*results, end=ended(exit_code=1))
+
+
+def worse_than_accepted() -> tuple[Plan, list[Record]]:
+    """A plan of two cells whose outcomes were compared: one passed and grew, one was good enough, a third is gone."""
+    units = (unit(), unit("lstm"))
+    records = ledger(*(result(cell.id) for each in units for cell in each.cells), end=ended(exit_code=1))
+    regressions = (
+        Regression(cell=units[0].cells[0].id, rule=Rule.SIZE, message="102 MB → 204 MB (+1e+02 %); accepted in 20260101"),
+        Regression(
+            cell="gpt2-dynamo-opset20-float32-cpu", rule=Rule.GONE, message="it was passed, and is not planned any more"
+        ),
+    )
+    records.insert(-1, BaselineCompared(compared=2, regressions=regressions))
+    return plan(*units), records
 
 
 def _wrong_opset() -> dict[str, Any]:

@@ -430,3 +430,10 @@ def test_what_is_wanted_is_read() -> None:
 )
 def test_what_cannot_be_wanted_is_told(assignment: Assignment, complaint: str) -> None:
     assert problems(assignment)[0].startswith(complaint)
+
+
+def test_the_rules_of_the_baseline_are_read_and_a_bound_that_makes_no_sense_is_refused() -> None:
+    rules = loaded(value("baseline.size", None), value("baseline.error", 1.5), value("baseline.gone", False)).settings.baseline
+    assert (rules.size, rules.error, rules.gone, rules.interface, rules.compare) == (None, 1.5, False, True, True)
+    assert problems(value("baseline.size", 0)) == ["baseline.size=0: a share above 0 as 0.05, or null to take any size"]
+    assert problems(value("baseline.error", 0.5)) == ["baseline.error=0.5: a factor of at least 1, or null to take any error"]

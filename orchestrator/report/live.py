@@ -53,9 +53,24 @@ class View(Protocol):
 
 
 def view(plan: Plan, console: Console) -> View:
-    """The view that fits the console: one that redraws itself where a person looks on, else plain lines."""
+    """The view that fits: one that redraws itself where a person looks on, else plain lines; nothing if it is to be quiet."""
+    if plan.settings.terminal == "quiet":
+        return QuietView()
     moving = console.file.isatty() and not console.is_dumb_terminal
     return LiveView(plan, console) if moving else PlainView(plan, console)
+
+
+class QuietView:
+    """Shows nothing."""
+
+    def on_event(self, event: Event) -> None:
+        """Say nothing of it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Nothing is left to print."""
 
 
 class PlainView:
@@ -64,6 +79,7 @@ class PlainView:
     def __init__(self, plan: Plan, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._progress = Progress(plan, clock)
+        self._each = plan.settings.terminal == "verbose" or self._progress.total <= EACH_CELL
         self._said_at, self._said_done = 0.0, 0
 
     def on_event(self, event: Event) -> None:
@@ -71,9 +87,9 @@ class PlainView:
         progress = self._progress
         progress.on_event(event)
         if isinstance(event, CellFinished):
-            if progress.total <= EACH_CELL or not progress.done[event.result.cell].expected:
+            if self._each or not progress.done[event.result.cell].expected:
                 self._print(self._cell(event.result))
-            if progress.total > EACH_CELL and self._is_time():
+            if not self._each and self._is_time():
                 self._said_at, self._said_done = progress.elapsed, len(progress.done)
                 self._print(self._so_far())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,3 +60,17 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EnvironmentRefusedError, match="no store"):
         call()
+
+
+def test_what_a_baseline_holds_stays_and_one_that_is_damaged_stops_it(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "baseline.json"
+    path.parent.mkdir(exist_ok=True)
+    sha256 = store.parent.name + store.name
+    files = [{"name": "a.onnx", "sha256": sha256, "bytes": 2000}]
+    cell = {"run": "a", "scope": [], "outcome": {"status": "passed"}, "files": files}
+    path.write_text(json.dumps({"schema_version": 1, "cells": {"a": cell}}))
+    call("--store", "store", "--delete")
+    assert store.exists()
+    path.write_text("{")
+    with pytest.raises(EnvironmentRefusedError, match="damaged"):
+        call("--store", "store", "--delete")

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.report import json as report_json
 from orchestrator.report.summary import Report, summarise
-from orchestrator.result import CheckStatus, Origin, Stage, Status
+from orchestrator.result import CheckStatus, Origin, Rule, Stage, Status
 from orchestrator.store.ledger import RunStatus
 from tests import synthetic
 
@@ -107,3 +107,11 @@ def test_the_schema_knows_every_word() -> None:
     assert definitions["cell"]["properties"]["origin"]["enum"] == list(Origin)
     assert definitions["error"]["properties"]["stage"]["enum"] == list(Stage)
     assert list(definitions["cell"]["properties"]["durations"]["properties"]) == [*Stage, "total"]
+
+
+def test_a_report_that_was_compared_with_a_baseline_follows_the_schema() -> None:
+    report = summarise(*synthetic.worse_than_accepted())
+    assert report.baseline
+    valid(report)
+    definitions = report_json.schema()["$defs"]
+    assert definitions["regression"]["properties"]["rule"]["enum"] == list(Rule)

@@ -244,3 +244,17 @@ def test_on_a_terminal_it_cleans_up_behind_itself_whatever_happens(fails: bool) 
     written = read_all(main)
     assert "passed" in written
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
+
+
+def with_level(plan: Plan, level: str) -> Plan:
+    return replace(plan, settings=replace(plan.settings, terminal=level))
+
+
+def test_quiet_says_nothing_while_it_runs_and_verbose_a_line_for_each_cell_of_many() -> None:
+    many = fleet(60)
+    for level, lines in (("quiet", 0), ("normal", 1), ("verbose", 1 + len(many.cells))):
+        stream = io.StringIO()
+        with view(with_level(many, level), console_on(stream)) as shown:
+            for cell in many.cells:
+                shown.on_event(finished(cell.id))
+        assert len(stream.getvalue().splitlines()) == lines, level

@@ -81,3 +81,10 @@ def test_escape_touches_what_starts_markup_and_nothing_else(text: str, escaped: 
 )
 def test_a_code_span_ends_where_it_should(text: str, span: str) -> None:
     assert markdown.code(text) == span
+
+
+def test_what_is_worse_than_accepted_and_what_is_gone_has_its_place() -> None:
+    text = markdown.render(summarise(*synthetic.worse_than_accepted()))
+    assert "**passed (worse)**" in text
+    assert "- baseline, size: 102 MB → 204 MB" in text
+    assert "## Gone\n\n- `gpt2-dynamo-opset20-float32-cpu`: it was passed, and is not planned any more. **Next:**" in text

@@ -135,3 +135,9 @@ def test_the_runs_of_a_store_are_found_and_one_that_cannot_be_read_is_told(tmp_p
     (run.path / "plan.json").write_bytes(b"{")
     with pytest.raises(EnvironmentRefusedError, match="cannot be read"):
         gc.runs_of([tmp_path / "runs"], tmp_path / "store")
+
+
+def test_what_was_accepted_stays_though_no_run_refers_to_it(store: Store) -> None:
+    accepted, other = store.put(b"accepted", 90), store.put(b"other", 90)
+    garbage = gc.find(store.root, [], NOW, 30 * DAY, pinned=[accepted.sha256])
+    assert [item.path.parent.name + item.path.name for item in garbage.blobs] == [other.sha256]
