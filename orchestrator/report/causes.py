@@ -15,6 +15,7 @@ from orchestrator.report.summary import CellReport
 from orchestrator.result import Status
 
 PATH = re.compile(r"(?:/[\w.+,=@%-]+){2,}")
+RUN = re.compile(r"\b\d{8}T\d{6,12}Z-[0-9a-f]+")
 DIGEST = re.compile(r"\b[0-9a-f]{12,}\b")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 
@@ -26,6 +27,8 @@ class Cause:
     status: Status
     expected: bool
     """It is a known issue."""
+    worse: bool
+    """It ended well, and worse than what was accepted."""
     problems: tuple[str, ...]
     """Of the first cell, a line each."""
     next: str
@@ -48,14 +51,21 @@ def signature(cell: CellReport) -> tuple[str, ...]:
     """What cells of one cause have in common: how they ended, where, and what was said, without numbers and their own names."""
     failed = next((check.id for check in cell.checks if check.status in wording.FAILING), "")
     error = (cell.error.stage, cell.error.kind) if cell.error else ("", "")
-    return (cell.status, str(cell.expected), failed, *error, *(_common(line, cell) for line in wording.problems(cell)[:1]))
+    rules = (regression.rule for regression in cell.regressions)
+    first = (_common(line, cell) for line in wording.problems(cell)[:1])
+    return (cell.status, str(cell.expected), failed, *error, *rules, *first)
 
 
 def _cause(cells: list[CellReport]) -> Cause:
     first = cells[0]
     problems = tuple(wording.problems(first))
     return Cause(
-        status=first.status, expected=first.expected, problems=problems, next=advice.next_step(first), cells=tuple(cells)
+        status=first.status,
+        expected=first.expected,
+        worse=bool(first.regressions) and first.status in wording.GOOD,
+        problems=problems,
+        next=advice.next_step(first),
+        cells=tuple(cells),
     )
 
 
@@ -65,6 +75,6 @@ def _common(text: str, cell: CellReport) -> str:
     own = [cell.id, cell.model, *(value.name for value in values)]
     for name in sorted(own, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<name>", text)
-    for pattern in (PATH, DIGEST, NUMBER):
+    for pattern in (PATH, RUN, DIGEST, NUMBER):
         text = pattern.sub("#", text)
     return text

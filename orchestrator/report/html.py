@@ -11,14 +11,16 @@ import functools
 import hashlib
 import importlib.resources
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.report import wording
+from orchestrator.errors import EXIT_PASSED
+from orchestrator.report import advice, wording
 from orchestrator.report.causes import Cause, causes
 from orchestrator.report.html_data import SIGNS, LogTail, document
 from orchestrator.report.html_funnel import funnel
-from orchestrator.report.summary import Report, unexpected
+from orchestrator.report.summary import Report, exit_code, gone
 from orchestrator.result import Status
 from orchestrator.spec import Plan
 
@@ -44,13 +46,16 @@ def render(report: Report, plan: Plan, log_tail: LogTail) -> bytes:
     style, script = _joined(STYLES), _joined(SCRIPTS)
     text = _template().render(
         report=report,
-        good=not unexpected(report),
+        good=exit_code(report) == EXIT_PASSED,
         headline=wording.headline(report),
         took=wording.elapsed(report),
         command=shlex.join(report.run.command),
         causes=found,
         notes=wording.notes(report),
         known={status for status in Status if all(cell.expected for cell in report.cells if cell.status is status)},
+        worse=Counter(regression.rule for cell in report.cells for regression in cell.regressions),
+        gone=gone(report),
+        if_gone=advice.GONE,
         host=dict(_host(report)),
         funnel=_bars(report),
         signs=SIGNS,

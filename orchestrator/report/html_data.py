@@ -102,6 +102,7 @@ def _row(cell: CellReport, planned: Cell, plan: Plan) -> dict[str, object]:
         "checks": [_check(check) for check in cell.checks],
         "findings": [_finding(finding) for finding in cell.findings],
         "why": cell.why_exported,
+        "worse": [regression.rule for regression in cell.regressions],
         "folder": str(layout.cell_folder(cell.id)) if cell.attempts and layout.shows(plan.settings, cell.origin) else None,
         "log": cell.error.log if cell.error else None,
         **_artifact(cell.artifact),

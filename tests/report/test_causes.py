@@ -60,6 +60,18 @@ def test_another_check_is_another_cause() -> None:
     assert len(causes([failed("a", "it is wrong"), failed("b", "it is wrong", "shapes")])) == 2
 
 
+def test_a_cell_that_passed_and_is_worse_than_accepted_has_a_cause() -> None:
+    plan, records = synthetic.worse_than_accepted()
+    (cause,) = causes(summarise(plan, records).cells)
+    assert (cause.worse, cause.status, cause.expected) == (True, Status.PASSED, False)
+    assert cause.problems == ("baseline, size: 102 MB → 204 MB (+1e+02 %); accepted in 20260101",)
+
+
+def test_the_run_in_which_it_was_accepted_does_not_tell_causes_apart() -> None:
+    one, other = (f"it was passed in 20260102T030405Z-{digits}" for digits in ("abcdef", "1a2b3c"))
+    assert signature(refused("a", one)) == signature(refused("a", other))
+
+
 def test_what_nobody_expected_comes_first_then_what_is_in_most_cells() -> None:
     known = [replace(refused(model, "known"), expected=True) for model in "abc"]
     found = causes([*known, refused("d", "rare"), refused("e", "frequent"), refused("f", "frequent")])

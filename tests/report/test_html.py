@@ -114,6 +114,15 @@ def test_the_same_run_gives_the_same_bytes() -> None:
     assert html.render(summarise(plan, records), plan, str) == html.render(summarise(plan, records), plan, str)
 
 
+def test_a_run_that_only_lacks_cells_of_the_baseline_is_no_good_one() -> None:
+    plan, records = synthetic.worse_than_accepted()
+    report = summarise(plan, records)
+    fine = replace(report, cells=tuple(replace(cell, expected=True, regressions=()) for cell in report.cells))
+    data = html.render(fine, plan, str).decode()
+    assert "<title>✘ All 2 cells ended as expected, and 1 of the baseline is gone</title>" in data
+    assert "python -m orchestrator accept latest" in data
+
+
 def test_a_run_that_goes_on_has_a_page_too() -> None:
     plan, records = synthetic.every_status()
     data = html.render(summarise(plan, records[:3]), plan, str).decode()

@@ -67,7 +67,13 @@ def chromium() -> Iterator[Browser]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     paths = {}
-    for name, (plan, records) in {"all": synthetic.every_status(), "hostile": hostile_run(), "big": made_up(540)}.items():
+    runs = {
+        "all": synthetic.every_status(),
+        "worse": synthetic.worse_than_accepted(),
+        "hostile": hostile_run(),
+        "big": made_up(540),
+    }
+    for name, (plan, records) in runs.items():
         paths[name] = folder / f"{name}.html"
         paths[name].write_bytes(html.render(summarise(plan, records), plan, lambda _: f"{HOSTILE}\nthe last line\n"))
     return paths
@@ -107,7 +113,7 @@ def visit(chromium: Browser, pages: dict[str, Path]) -> Iterator[Any]:
 
 
 def test_every_cell_opens_and_no_text_becomes_code_or_a_request(visit: Any) -> None:
-    for name in ("hostile", "all"):
+    for name in ("hostile", "all", "worse"):
         page = visit(name).page
         for number in range(page.evaluate("CELLS.length")):
             page.evaluate("number => panel.open(CELLS[number])", number)
@@ -157,6 +163,20 @@ def test_a_cause_and_a_step_of_the_funnel_show_their_cells(visit: Any) -> None:
     number = int(re.sub(r"\D", "", lost.inner_text().split("\n")[-1]))
     lost.click()
     assert seen.shown() == f"{number} of 540 cells (fell out at captured)"
+
+
+def test_what_is_worse_than_accepted_is_told_apart_from_what_passed(visit: Any) -> None:
+    seen = visit("worse")
+    page = seen.page
+    section = page.get_by_role("region", name="Against the baseline")
+    assert "2 cells compared" in section.inner_text()
+    assert "gone gpt2-dynamo-opset20-float32-cpu it was passed, and is not planned any more" in section.inner_text()
+    section.get_by_role("button", name="1 cell").click()
+    assert seen.shown() == "1 of 2 cells (worse by size)"
+    assert page.locator(".list .state").inner_text().split() == ["↓", "passed", "(worse)"]
+    assert page.locator(".square").all_inner_texts() == ["↓", "✓"]
+    page.locator(".list a").click()
+    assert page.locator("#panel .problem").inner_text().startswith("baseline, size: 102 MB → 204 MB")
 
 
 def test_a_large_run_lists_some_cells_and_more_when_asked(visit: Any) -> None:

@@ -4,7 +4,7 @@
 const PAGE = 50;
 const AXES = ["model", "exporter", "opset", "dtype", "target", "swept"];
 
-const filters = { statuses: new Set(), text: "", cause: null, fell: null, unexpected: false };
+const filters = { statuses: new Set(), text: "", cause: null, fell: null, rule: null, unexpected: false };
 let matches = CELLS;
 let listed = 0;
 
@@ -17,6 +17,7 @@ function wanted(cell) {
     (!filters.unexpected || !cell.expected) &&
     AXES.every((axis) => !filters[axis] || `${cell[axis]}` === filters[axis]) &&
     (filters.cause === null || cell.cause === filters.cause) &&
+    (filters.rule === null || cell.worse.includes(filters.rule)) &&
     (filters.fell === null || cell.fell === filters.fell) &&
     filters.text.split(" ").every((word) => cell.words.includes(word))
   );
@@ -26,7 +27,7 @@ function apply() {
   matches = CELLS.filter(wanted);
   matrix.show(matches);
   drawList();
-  const special = [filters.cause !== null && "one cause", filters.fell !== null && `fell out at ${filters.fell}`].filter(Boolean).join(", ");
+  const special = [filters.cause !== null && "one cause", filters.fell !== null && `fell out at ${filters.fell}`, filters.rule !== null && `worse by ${filters.rule}`].filter(Boolean).join(", ");
   const all = matches.length === CELLS.length;
   document.getElementById("shown").textContent = (all ? `${CELLS.length} cells` : `${matches.length} of ${CELLS.length} cells`) + (special ? ` (${special})` : "");
   clear.hidden = all && !special;
@@ -85,7 +86,7 @@ function statusFilter() {
     const own = CELLS.filter((cell) => cell.status === status);
     if (!own.length) continue;
     const box = h("input", { type: "checkbox", value: status, onchange: () => toggle(status, box.checked) });
-    group.append(h("label", { className: "chip" }, box, badge({ status, expected: own.every((cell) => cell.expected) }), ` ${status} `, h("small", {}, `${own.length}`)));
+    group.append(h("label", { className: "chip" }, box, badge({ status, worse: [], expected: own.every((cell) => cell.expected) }), ` ${status} `, h("small", {}, `${own.length}`)));
   }
   const bad = CELLS.filter((cell) => !cell.expected).length;
   const box = h("input", { type: "checkbox", onchange: () => set("unexpected", box.checked) });
@@ -116,7 +117,7 @@ function set(key, value) {
 }
 
 function reset() {
-  Object.assign(filters, { statuses: new Set(), text: "", cause: null, fell: null, unexpected: false });
+  Object.assign(filters, { statuses: new Set(), text: "", cause: null, fell: null, rule: null, unexpected: false });
   for (const axis of AXES) filters[axis] = "";
   const form = document.getElementById("filters");
   for (const input of form.querySelectorAll("input")) {
@@ -137,20 +138,30 @@ function showOnly(changes) {
   section.focus({ preventScroll: true });
 }
 
-document.addEventListener("click", ({ target }) => {
-  const button = target.closest("button");
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  const link = event.target.closest("a[href^='#']");
+  const cell = link && named(link.hash);
+  if (cell && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    // Not left to the browser: on its way to an address it forgets which link had the focus.
+    event.preventDefault();
+    panel.open(cell);
+  }
   if (button && button.dataset.cause) showOnly({ cause: Number(button.dataset.cause) });
+  else if (button && button.dataset.rule) showOnly({ rule: button.dataset.rule });
   else if (button && button.dataset.fell) showOnly({ fell: button.dataset.fell, statuses: new Set([button.dataset.status]) });
 });
 
-function openNamed() {
-  let name = "";
+function named(hash) {
   try {
-    name = decodeURIComponent(location.hash.slice(1));
+    return BY_ID.get(decodeURIComponent(hash.slice(1)));
   } catch {
-    return;
+    return undefined;
   }
-  const cell = BY_ID.get(name);
+}
+
+function openNamed() {
+  const cell = named(location.hash);
   if (cell) panel.open(cell);
 }
 

@@ -74,7 +74,7 @@ class Matrix {
   }
 
   square(cell) {
-    const square = h("span", { role: "gridcell", tabIndex: -1, className: `square ${statusClass(cell)}`, "data-index": cell.index, "aria-label": `${cell.id}: ${statusText(cell)}`, title: `${cell.id}\n${statusText(cell)}` }, DATA.signs[cell.status]);
+    const square = h("span", { role: "gridcell", tabIndex: -1, className: `square ${statusClass(cell)}`, "data-index": cell.index, "aria-label": `${cell.id}: ${statusText(cell)}`, title: `${cell.id}\n${statusText(cell)}` }, sign(cell));
     this.squares[cell.index] = square;
     return square;
   }

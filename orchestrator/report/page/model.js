@@ -33,16 +33,27 @@ function isKnown(cell) {
   return cell.expected && !GOOD.includes(cell.status);
 }
 
+/** It ended well, and worse than what was accepted. */
+function isWorse(cell) {
+  return GOOD.includes(cell.status) && cell.worse.length > 0;
+}
+
 function statusText(cell) {
+  if (isWorse(cell)) return `${cell.status} (worse)`;
   return isKnown(cell) ? `${cell.status} (known)` : cell.status;
 }
 
 function statusClass(cell) {
+  if (isWorse(cell)) return `${cell.status} worse`;
   return isKnown(cell) ? `${cell.status} known` : cell.status;
 }
 
+function sign(cell) {
+  return isWorse(cell) ? "↓" : DATA.signs[cell.status];
+}
+
 function badge(cell) {
-  return h("span", { className: `badge ${statusClass(cell)}`, "aria-hidden": "true" }, DATA.signs[cell.status]);
+  return h("span", { className: `badge ${statusClass(cell)}`, "aria-hidden": "true" }, sign(cell));
 }
 
 function opsetText(cell) {
