@@ -89,7 +89,7 @@ def _serialise(model: ir.Model, folder: Path, stem: str) -> str:
 
 def digest_without_stamps(path: Path) -> str:
     """SHA-256 of a graph file but for its opset of the default domain and its IR version; external data is not read."""
-    model = onnx.load(path, load_external_data=False)
+    model = onnx.load(path, format="protobuf", load_external_data=False)
     model.ir_version = 0
     for imported in model.opset_import:
         if imported.domain in {"", "ai.onnx"}:

@@ -69,6 +69,18 @@ class CheckStatus(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeError:
+    """How far the artifact was off on one probe, in the output that came nearest to its bound."""
+
+    probe: str
+    """example, the name of a case, or the sizes as `batch=3`."""
+    measured: float | None
+    """None if it has no figure: NaN, another shape, no answer."""
+    threshold: float | None
+    """None if nothing was measured, or the answer must be equal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
     """One named test on an artifact."""
 
@@ -81,6 +93,10 @@ class Check:
     """The worst error, where the check measures one."""
     threshold: float | None = None
     seconds: float = 0.0
+    shared_with: str | None = None
+    """The cell on whose artifact it was measured, which is equal to this one up to its stamps; None: on this one."""
+    probes: tuple[ProbeError, ...] = ()
+    """Of a check that compares answers, in the order in which it asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,6 +38,7 @@ from orchestrator.stages import Stages, failure
 from orchestrator.store.blobs import BlobStore
 from orchestrator.verify import probes, reference, verifier
 from orchestrator.verify.base import Candidate
+from orchestrator.verify.shared import Shared
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +91,7 @@ class _UnitRun:
         self.reference: Reference | None = None
         self.test_data: tuple[FileRef, ...] = ()
         self.stored: dict[str, FileRef] = {}
+        self.shared = Shared()
         self.options: Mapping[str, Any] = {}
         """Of the exporter, functions in the place of their names."""
 
@@ -201,9 +203,11 @@ class _UnitRun:
                 yield self._finish(cell, result)
 
     def _emitted(self, cell: Cell, emission: Emission) -> CellResult:
-        warnings = (Finding(kind=EXPORTER_WARNING, message=w.message, source=w.source) for w in emission.warnings)
+        findings = [Finding(kind=EXPORTER_WARNING, message=w.message, source=w.source) for w in emission.warnings]
+        if emission.alone:
+            findings.append(Finding(kind="exported_alone", message=f"shares no work with other opsets: {emission.alone}"))
         sources = self._put_json(SOURCES, emission.sources)
-        return self._unverified(cell.id, self._artifact(emission), findings=tuple(warnings), sources=sources)
+        return self._unverified(cell.id, self._artifact(emission), findings=tuple(findings), sources=sources)
 
     def _unverified(self, cell: str, artifact: Artifact, findings: tuple[Finding, ...], sources: FileRef) -> CellResult:
         return CellResult(
@@ -231,7 +235,7 @@ class _UnitRun:
             module=module,
             exporter=self.unit.exporter.name,
         )
-        checks, findings = verifier.verify(candidate, self.task.threads)
+        checks, findings = verifier.verify(candidate, self.task.threads, cell.id, self.shared)
         reason = verifier.failed(checks)
         status = Status.CHECK_FAILED if reason else Status.PASSED
         findings = exported.findings + findings

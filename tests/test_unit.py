@@ -17,6 +17,7 @@ from orchestrator.keys import surroundings
 from orchestrator.result import CellFinished, CellResult, Event, Stage, StageStarted, Status
 from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, UnitTask, VerifyLevel, VerifySpec, WeightsSpec
 from orchestrator.store.blobs import BlobStore
+from orchestrator.verify.registry import CHECKS
 from tests import synthetic
 from tests.declared import OPTIONS
 
@@ -63,11 +64,29 @@ def test_a_unit_tells_its_stages_and_ends_each_cell_with_a_verdict(task: UnitTas
     assert told == [
         (None, Stage.BUILD),
         (None, Stage.REFERENCE),
-        *[(first, stage) for stage in (Stage.CAPTURE, Stage.EMIT, Stage.VERIFY)],
-        (first, Status.PASSED),
-        *[(second, stage) for stage in (Stage.CAPTURE, Stage.EMIT, Stage.VERIFY)],
+        (None, Stage.CAPTURE),
+        *[(second, stage) for stage in (Stage.EMIT, Stage.VERIFY)],
         (second, Status.PASSED),
+        *[(first, stage) for stage in (Stage.EMIT, Stage.VERIFY)],
+        (first, Status.PASSED),
     ]
+
+
+def test_what_depends_on_the_graph_alone_is_verified_once(task: UnitTask, tmp_path: Path) -> None:
+    found = results(run(task, tmp_path))
+    first, second = (found[f"tiny-torchscript-opset{opset}-float32-cpu"] for opset in (20, 18))
+    assert all(check.shared_with is None for check in first.checks)
+    assert {check.id: check.shared_with for check in second.checks} == {
+        check.id: first.cell if CHECKS[check.id].shared else None for check in first.checks
+    }
+    assert {check.id: check.status for check in first.checks} == {check.id: check.status for check in second.checks}
+
+
+def test_why_an_opset_shares_nothing_is_told(task: UnitTask, tmp_path: Path) -> None:
+    half = replace(task, unit=replace(task.unit, dtype="float16"))
+    for result in results(run(half, tmp_path)).values():
+        (finding,) = (finding for finding in result.findings if finding.kind == "exported_alone")
+        assert "float16 tensors" in finding.message
 
 
 def test_what_lasts_is_in_the_store(task: UnitTask, tmp_path: Path) -> None:
@@ -102,7 +121,7 @@ def test_two_targets_share_one_export(task: UnitTask, tmp_path: Path) -> None:
     )
     events = run(replace(task, unit=replace(task.unit, cells=cells)), tmp_path)
     assert len(results(events)) == 4
-    assert sum(isinstance(e, StageStarted) and e.stage is Stage.CAPTURE for e in events) == 2
+    assert sum(isinstance(e, StageStarted) and e.stage is Stage.CAPTURE for e in events) == 1
 
 
 def test_without_verification_a_cell_is_unverified_and_has_no_reference(task: UnitTask, tmp_path: Path) -> None:

@@ -19,15 +19,17 @@ class Registered:
 
     check: CheckFunction
     levels: frozenset[VerifyLevel]
+    shared: bool = False
+    """Its verdict holds for every file that is equal up to its stamps; the others are about each file as it lies there."""
 
 
 CHECKS: Mapping[str, Registered] = {
     "delivery": Registered(check=delivery.check, levels=EVERY_LEVEL),
     "structure": Registered(check=structure.check, levels=EVERY_LEVEL),
     "interface": Registered(check=interface.check, levels=EVERY_LEVEL),
-    "branches": Registered(check=branches.check, levels=FULL),
+    "branches": Registered(check=branches.check, levels=FULL, shared=True),
     "parity": Registered(check=parity.check, levels=EVERY_LEVEL),
-    "shapes": Registered(check=shapes.check, levels=EVERY_LEVEL),
-    "weights": Registered(check=weights.check, levels=FULL),
-    "runtime": Registered(check=runtime.check, levels=FULL),
+    "shapes": Registered(check=shapes.check, levels=EVERY_LEVEL, shared=True),
+    "weights": Registered(check=weights.check, levels=FULL, shared=True),
+    "runtime": Registered(check=runtime.check, levels=FULL, shared=True),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from onnx import numpy_helper
@@ -17,17 +17,22 @@ from orchestrator.verify.evaluator import Evaluator
 from orchestrator.verify.reference import Reference
 from orchestrator.verify.registry import CHECKS
 from orchestrator.verify.session import Session
+from orchestrator.verify.shared import Shared
 
 TEST_DATA = "test_data_set_0"
 """As the ONNX backend tests call the folder of a model's first inputs and outputs."""
 
 
-def verify(candidate: Candidate, threads: int) -> tuple[tuple[Check, ...], tuple[Finding, ...]]:
+def verify(
+    candidate: Candidate, threads: int, cell: str = "", shared: Shared | None = None
+) -> tuple[tuple[Check, ...], tuple[Finding, ...]]:
     """Judge an artifact.
 
     Args:
         candidate: The artifact and what it is judged against.
         threads: That ONNX Runtime may use within an operator.
+        cell: Whose artifact it is.
+        shared: What earlier candidates of the unit got; None measures everything.
 
     Returns:
         A check for each that the level asks for, and what was seen on the way. Nothing is raised: a check that could not run
@@ -36,8 +41,11 @@ def verify(candidate: Candidate, threads: int) -> tuple[tuple[Check, ...], tuple
     parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
     parts["artifact"] = _without_weights(candidate)
     session = _runtime(candidate, threads)
+    shared = shared or Shared()
     with native.start(candidate.path) as complaint:
-        verdicts = list(_verdicts(Subject(**parts, session=session, native=complaint)))
+        subject = Subject(**parts, session=session, native=complaint)
+        verdicts = list(_verdicts(subject, shared.taken_over(candidate)))
+    shared.remember(cell, candidate, verdicts)
     findings = [finding for verdict in verdicts for finding in verdict.findings]
     return tuple(verdict.check for verdict in verdicts), tuple(findings)
 
@@ -77,9 +85,11 @@ def _runtime(candidate: Candidate, threads: int) -> Session | Evaluator:
     return Session(candidate.path, candidate.target, threads)
 
 
-def _verdicts(subject: Subject) -> Iterator[Verdict]:
+def _verdicts(subject: Subject, taken_over: Mapping[str, Verdict]) -> Iterator[Verdict]:
     for name, registered in CHECKS.items():
-        if subject.spec.level in registered.levels:
+        if name in taken_over:
+            yield taken_over[name]
+        elif subject.spec.level in registered.levels:
             began = time.perf_counter()
             verdict = _verdict(name, registered.check, subject)
             check = dataclasses.replace(verdict.check, seconds=time.perf_counter() - began)
