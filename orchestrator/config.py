@@ -433,6 +433,8 @@ _READERS: dict[str, Callable[[_Cells, tuple[int, ...]], object]] = {
 def _settings(batch: Batch) -> RunSettings:
     config = batch.compositions[0].config
     runs = Path(batch.runs).absolute()
+    if config.store.path == "":
+        raise UserError("store.path='': name a folder, or null for the one beside the runs")
     return RunSettings(
         runs=str(runs),
         store=str(runs / ".store" if config.store.path is None else Path(config.store.path).absolute()),
@@ -481,8 +483,9 @@ def _check_run_keys(assignments: Sequence[Assignment]) -> None:
 
 def _cluster(config: DictConfig) -> ClusterSpec:
     workers, threads = config.workers or os.cpu_count() or 1, config.threads_per_worker or 0
-    if workers < 1 or threads < 0:
-        raise UserError(f"cluster: workers {workers} and threads_per_worker {threads} must be at least 1, or null to choose")
+    few = {name: count for name, count in (("workers", workers), ("threads_per_worker", threads)) if count < 0}
+    if few:
+        raise UserError(*(f"cluster.{name}={count}: at least 1, or null to choose" for name, count in few.items()))
     kind = cast(Literal["local", "inline", "ray"], _one_of("cluster.kind", config.kind, ("local", "inline", "ray")))
     if kind == "ray":
         # Cores of other machines are not ours to share out: a worker takes as many as it has threads.
