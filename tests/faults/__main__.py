@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from tests.faults.row import show
+from tests.faults.row import show_all
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     """
     names = [path.stem for path in sorted(Path(__file__).parent.glob("*.py")) if not path.stem.startswith(("_", "test_"))]
     modules = [importlib.import_module(f"tests.faults.{name}") for name in names]
-    return show(*(module.campaign() for module in modules if hasattr(module, "campaign")))
+    return show_all(module.campaign() for module in modules if hasattr(module, "campaign"))
 
 
 if __name__ == "__main__":

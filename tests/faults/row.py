@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -19,13 +20,25 @@ class Row(NamedTuple):
 
 
 def show(*rows: Row) -> int:
-    """Print the table of docs/reliability.md, and the violations.
+    """Print the table of docs/reliability.md, and the violations; see `show_all`."""
+    return show_all(rows)
+
+
+def show_all(rows: Iterable[Row]) -> int:
+    """Print each row as soon as it is there, and at the end the violations.
 
     Returns:
-        The exit code.
+        1 if a promise was broken, else 0.
     """
-    lines = ["| what | reach | measured |", "| --- | --- | --- |"]
-    lines += [f"| {row.what} | {row.reach} | {row.measured} |" for row in rows]
-    violations = [violation for row in rows for violation in row.violations]
-    sys.stdout.write("\n".join([*lines, *violations, ""]))
+    violations: list[str] = []
+    _write("| what | reach | measured |", "| --- | --- | --- |")
+    for row in rows:
+        _write(f"| {row.what} | {row.reach} | {row.measured} |")
+        violations += row.violations
+    _write(*violations)
     return 1 if violations else 0
+
+
+def _write(*lines: str) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
