@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.report import html
 from orchestrator.report.summary import Report, summarise
-from orchestrator.result import CellResult, Check, CheckStatus, Status
+from orchestrator.result import CellResult, Check, CheckStatus, ProbeError, Status
 from orchestrator.spec import Plan, Unit
 from orchestrator.store.ledger import Record
 from tests import synthetic
@@ -28,6 +28,7 @@ EXPORTERS = ("dynamo", "torchscript", "torchscript_script")
 OPSETS = range(18, 24)
 FAMILIES = ("resnet", "vit", "convnext", "bert", "gpt", "unet", "lstm", "efficientnet", "swin", "whisper")
 OPERATORS = ("Add", "Cast", "Concat", "Conv", "Div", "Erf", "Gather", "Gemm", "MatMul", "Mul", "ReduceMean", "Relu", "Reshape")
+PROBES = {"parity": ("example", "other values", "case long"), "shapes": ("batch=3", "batch=1", "batch=16", "batch=3, length=7")}
 TRIES = 7
 PAINTED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"
 
@@ -66,11 +67,16 @@ def _outcome(fate: float, opset: int, draw: random.Random) -> tuple[Status, dict
     if fate < 0.035:
         return draw.choice([Status.TIMEOUT, Status.OOM, Status.CRASHED]), {}
     detail = f"7 comparisons; worst logits on example: {error:.1e} of 3.4e-05 allowed, 1.3 x eager's own"
-    checks = {
-        name: Check(id=name, status=CheckStatus.PASSED, detail=detail, measured=error * draw.uniform(0.5, 1), threshold=3.4e-5)
-        for name in ("parity", "shapes")
-    }
+    checks = {name: _measured(name, detail, error, draw) for name in PROBES}
     return Status.PASSED, {"checks": synthetic.checks(**checks)}
+
+
+def _measured(name: str, detail: str, error: float, draw: random.Random) -> Check:
+    probes = tuple(
+        ProbeError(probe=probe, measured=error * draw.uniform(0.2, 1), threshold=3.4e-5 * draw.uniform(1, 3))
+        for probe in PROBES[name]
+    )
+    return Check(id=name, status=CheckStatus.PASSED, detail=detail, measured=error, threshold=3.4e-5, probes=probes)
 
 
 def timed(path: Path) -> dict[str, list[float]]:

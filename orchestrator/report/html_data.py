@@ -125,7 +125,8 @@ def _artifact(artifact: ArtifactReport | None) -> dict[str, object]:
 
 def _check(check: Check) -> list[object]:
     figures = (_short(check.measured), _short(check.threshold), _short(check.seconds))
-    return [check.id, check.status, wording.visible(check.detail), *figures]
+    probes = [[each.probe, _short(each.measured), _short(each.threshold)] for each in check.probes]
+    return [check.id, check.status, wording.visible(check.detail), *figures, check.shared_with, probes]
 
 
 def _finding(finding: Finding) -> list[object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from orchestrator.result import Check, CheckStatus
+from orchestrator.result import Check, CheckStatus, ProbeError
 from orchestrator.spec import OutputSpec
 from orchestrator.verify.base import ArtifactError, Subject, Verdict
 from orchestrator.verify.compare import Comparison, Tolerance, compare
@@ -29,8 +29,9 @@ def agreement(check: str, subject: Subject, probes: Sequence[Probe], problems: S
         probes: Of its reference.
         problems: What is wrong besides.
     """
-    compared = [one for probe in probes for one in _compared(subject, probe)]
-    worst = max(compared, key=lambda one: one.comparison.share)
+    by_probe = [[*_compared(subject, probe)] for probe in probes]
+    compared = [one for each in by_probe for one in each]
+    worst = _worst(compared)
     failures = [f"{one.place}: {one.comparison.problem}" for one in compared if one.comparison.problem]
     if len(failures) > 1:
         failures = [f"{failures[0]} (and {len(failures) - 1} more of {len(compared)} comparisons)"]
@@ -43,8 +44,26 @@ def agreement(check: str, subject: Subject, probes: Sequence[Probe], problems: S
             # Without a bound nothing was measured: it did not answer, or must be equal.
             measured=worst.comparison.error if worst.comparison.bound else None,
             threshold=worst.comparison.bound or None,
+            probes=tuple(_probe_error(probe, each) for probe, each in zip(probes, by_probe, strict=True)),
         )
     )
+
+
+def _worst(compared: Sequence[_Compared]) -> _Compared:
+    return max(compared, key=lambda one: one.comparison.share)
+
+
+def _probe_error(probe: Probe, compared: Sequence[_Compared]) -> ProbeError:
+    worst = _worst(compared).comparison
+    # Without a bound nothing was measured, see above.
+    return ProbeError(probe=probe.name, measured=worst.error if worst.bound else None, threshold=worst.bound or None)
+
+
+def tolerance_of(output: OutputSpec) -> Tolerance | None:
+    """What the user allows for an output, if anything."""
+    if output.rtol is None and output.atol is None:
+        return None
+    return Tolerance(rtol=output.rtol or 0.0, atol=output.atol or 0.0)
 
 
 def _compared(subject: Subject, probe: Probe) -> Iterator[_Compared]:
@@ -61,14 +80,8 @@ def _compared(subject: Subject, probe: Probe) -> Iterator[_Compared]:
         exact = None if probe.exact is None else probe.exact[index]
         yield _Compared(
             place=f"{output.name} on {probe.name}",
-            comparison=compare(answers[index], probe.outputs[index], exact, k=subject.spec.k, tolerance=_tolerance(output)),
+            comparison=compare(answers[index], probe.outputs[index], exact, k=subject.spec.k, tolerance=tolerance_of(output)),
         )
-
-
-def _tolerance(output: OutputSpec) -> Tolerance | None:
-    if output.rtol is None and output.atol is None:
-        return None
-    return Tolerance(rtol=output.rtol or 0.0, atol=output.atol or 0.0)
 
 
 def _summary(worst: _Compared, count: int) -> str:

@@ -44,7 +44,7 @@ def test_every_planned_cell_is_there_with_all_that_the_page_shows() -> None:
         None,
     )
     assert (first["made_from"], first["size"], first["memory"]) == ("exported", "103 MB", "1.53 GB")
-    assert first["checks"][2] == ["parity", "passed", "", 1.2e-06, 3.4e-05, 0.8]
+    assert first["checks"][2] == ["parity", "passed", "", 1.2e-06, 3.4e-05, 0.8, None, []]
     assert first["values"] == [
         ["input", "image", "float32", "batch, 3, 224, ?"],
         ["output", "logits", "float32", "batch, 1000"],
@@ -59,11 +59,11 @@ def test_what_is_equal_is_written_once() -> None:
     assert len(written) == len({*written})
 
 
-def test_a_cell_of_a_large_run_takes_a_kilobyte() -> None:
+def test_a_cell_of_a_large_run_takes_less_than_two_kilobytes() -> None:
     plan, records = made_up(900)
     report = summarise(plan, records)
     passed = replace(report, cells=tuple(cell for cell in report.cells if cell.status is Status.PASSED))
-    assert len(document(passed, plan, [], str)) < 1_100 * len(passed.cells)
+    assert len(document(passed, plan, [], str)) < 1_700 * len(passed.cells)
 
 
 def test_a_cell_knows_its_cause_and_the_cause_its_next_step() -> None:
@@ -94,7 +94,7 @@ def test_figures_that_are_not_finite_become_null() -> None:
     report = summarise(plan, records)
     check = replace(report.cells[0].checks[2], measured=math.inf)
     report = replace(report, cells=(replace(report.cells[0], checks=(check,)),))
-    assert read(plan, records, report)[1][0]["checks"] == [["parity", "passed", "", None, 3.4e-05, 0.8]]
+    assert read(plan, records, report)[1][0]["checks"] == [["parity", "passed", "", None, 3.4e-05, 0.8, None, []]]
 
 
 @pytest.mark.parametrize(("deliver", "folder"), [("all", True), ("changed", False)])

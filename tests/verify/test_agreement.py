@@ -37,3 +37,20 @@ def test_another_number_of_outputs_is_no_zip(tmp_path: Path) -> None:
     shared = subject(tmp_path)
     short = replace(shared.reference.example, outputs=shared.reference.example.outputs[:1])
     assert "2 outputs instead of 1" in agreement("parity", shared, [short]).check.detail
+
+
+def test_each_probe_has_its_error_and_its_bound(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    check = agreement("parity", shared, shared.reference.probes).check
+    assert [each.probe for each in check.probes] == [probe.name for probe in shared.reference.probes]
+    shares = [each.measured / each.threshold for each in check.probes if each.measured is not None and each.threshold]
+    assert check.measured is not None
+    assert check.threshold
+    assert max(shares) == check.measured / check.threshold
+
+
+def test_a_probe_without_an_answer_has_no_figure(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    short = replace(shared.reference.example, outputs=shared.reference.example.outputs[:1])
+    (error,) = agreement("parity", shared, [short]).check.probes
+    assert (error.measured, error.threshold) == (None, None)

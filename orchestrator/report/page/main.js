@@ -51,7 +51,7 @@ function more() {
 }
 
 function listRow(cell) {
-  const name = h("a", { href: `#${encodeURIComponent(cell.id)}` }, cell.id);
+  const name = cellLink(cell.id);
   const figures = [
     ["error ÷ bound", shareText(cell.share)],
     ["opset", opsetText(cell)],

@@ -67,8 +67,14 @@ function figureText(value) {
 
 /** Error over bound of one check; null if it measured nothing, infinite if its error is not finite. */
 function shareOf([, status, , measured, threshold]) {
+  const share = ratio(measured, threshold);
+  return share === Infinity && measured === null && status !== "failed" && status !== "error" ? null : share;
+}
+
+/** Null without a bound; JSON has no infinity, so that a figure which is missing beside its bound was none that is finite. */
+function ratio(measured, threshold) {
   if (threshold === null) return null;
-  if (measured === null) return status === "failed" || status === "error" ? Infinity : null;
+  if (measured === null) return Infinity;
   if (threshold === 0) return measured === 0 ? 0 : Infinity;
   return measured / threshold;
 }

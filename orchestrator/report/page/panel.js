@@ -14,15 +14,16 @@ class Panel {
 
   open(cell) {
     this.cell = cell;
-    const place = h("div", { className: "plot" });
-    this.dialog.replaceChildren(this.head(cell), h("div", { className: "body" }, ...sections(cell, place)));
+    const plots = { probes: h("div", { className: "plot" }), opsets: h("div", { className: "plot" }) };
+    this.dialog.replaceChildren(this.head(cell), h("div", { className: "body" }, ...sections(cell, plots)));
     if (!this.dialog.open) {
       this.fromMatrix = document.activeElement.classList.contains("square");
       this.dialog.showModal();
     }
     this.dialog.querySelector(".body").scrollTop = 0;
     this.dialog.querySelector("h2").focus();
-    if (place.isConnected) errorPlot(cell, place);
+    if (plots.probes.isConnected) probePlot(cell, plots.probes);
+    if (plots.opsets.isConnected) opsetPlot(cell, plots.opsets);
     const hash = `#${encodeURIComponent(cell.id)}`;
     if (location.hash !== hash) history.replaceState(null, "", hash);
   }
@@ -46,14 +47,15 @@ class Panel {
   }
 }
 
-function sections(cell, place) {
+function sections(cell, plots) {
   const exhibit = DATA.exhibits[cell.id] || {};
   const measured = siblings(cell).some((other) => other.share !== null);
   return [
     facts(cell),
     cell.problems.length && section(isKnown(cell) ? "What is known to fail" : "What happened", ...cell.problems.map((line) => h("p", { className: "problem" }, line)), nextStep(cell)),
     cell.checks.length && section("Checks", checkTable(cell)),
-    measured && section("Error against its bound, all exporters and opsets", h("p", { className: "meta" }, `Of ${cell.model}. Below 100 % the check passes; the scale is logarithmic.`), place),
+    probesOf(cell).some(([, , threshold]) => threshold !== null) && section("Error over probes and sizes", h("p", { className: "meta" }, "Share of the bound; below 100 % it passes. Other exporters at the same opset are dashed."), plots.probes),
+    measured && section("Error over opsets", h("p", { className: "meta" }, `The worst of ${cell.model}, by exporter and check.`), plots.opsets),
     section("Time", durationBar(cell), h("p", { className: "meta" }, timeText(cell))),
     cell.operators && section("Operators", operatorTable(cell)),
     cell.values && section("Interface", valueTable(cell)),
@@ -95,7 +97,7 @@ function table(heads, rows, className = "") {
 
 function checkTable(cell) {
   const rows = cell.checks.map((check) => {
-    const [id, status, detail, measured, threshold, seconds] = check;
+    const [id, status, detail, measured, threshold, seconds, sharedWith] = check;
     const share = shareOf(check);
     const sign = { passed: "✓", finding: "!", not_applicable: "–" }[status] || "✘";
     return h(
@@ -106,10 +108,14 @@ function checkTable(cell) {
       h("td", { className: "figure" }, share === null ? "" : `${measured === null ? "∞" : figureText(measured)} of ${figureText(threshold)}`),
       h("td", { className: "figure" }, share === null ? "" : [shareBar(share), ` ${shareText(share)}`]),
       h("td", { className: "figure" }, secondsText(seconds)),
-      h("td", { className: "detail" }, detail),
+      h("td", { className: "detail" }, detail, sharedWith && [" Measured on ", cellLink(sharedWith), ", whose graph is the same."]),
     );
   });
   return table([["check"], ["status"], ["error of bound", "figure"], ["share", "figure"], ["time", "figure"], [""]], rows, "checks");
+}
+
+function cellLink(id) {
+  return h("a", { href: `#${encodeURIComponent(id)}` }, id);
 }
 
 function timeText(cell) {

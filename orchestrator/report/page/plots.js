@@ -3,55 +3,84 @@
 
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
 const LEAST_SHARE = 1e-4;
-const PLOT_HEIGHT = 230;
+const MOST_SHARE = 1e9;
+const MOST_TICK = 24;
+const TICK_LETTER = 8;
+const PLOT_HEIGHT = 240;
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+/** Error over bound of this cell on each of its probes, beside what other exporters reach on them at the same opset. */
+function probePlot(cell, place) {
+  const probes = [...new Set(probesOf(cell).map(([probe]) => probe))];
+  const others = siblings(cell).filter((other) => other !== cell && other.opset === cell.opset && probesOf(other).length);
+  const lines = [cell, ...others].map((each) => ({
+    label: each.exporter,
+    stroke: exporterColour(each.exporter),
+    dash: each === cell ? DASHES[0] : DASHES[1],
+    shares: probes.map((probe) => most(probesOf(each).filter(([name]) => name === probe).map(([, measured, threshold]) => ratio(measured, threshold)))),
+  }));
+  return sharePlot(place, probes, lines);
+}
+
+function probesOf(cell) {
+  return cell.checks.flatMap(([, , , , , , , probes]) => probes);
+}
+
 /** Error over bound of this cell's model, over opsets: a line per exporter and check that measures. */
-function errorPlot(cell, place) {
-  const others = siblings(cell).filter((other) => other.share !== null);
-  if (!others.length) return null;
-  const opsets = distinct("opset", others).sort((a, b) => a - b);
-  const lines = errorLines(others, opsets);
-  const shown = (share) => (share === null || share === undefined ? null : Math.max(LEAST_SHARE, Math.min(share, 1e9)));
-  const data = [opsets, ...lines.map((line) => line.shares.map(shown)), opsets.map(() => 1)];
-  const plot = new uPlot(errorOptions(lines, opsets, cell, place), data, place);
+function opsetPlot(cell, place) {
+  const cells = siblings(cell).filter((other) => other.share !== null);
+  const opsets = distinct("opset", cells).sort((a, b) => a - b);
+  const lines = distinct("exporter", cells).flatMap((exporter) => {
+    const own = cells.filter((each) => each.exporter === exporter);
+    const checks = [...new Set(own.flatMap((each) => each.checks.filter((check) => shareOf(check) !== null).map(([id]) => id)))];
+    return checks.map((check, at) => ({
+      label: `${exporter}, ${check}`,
+      stroke: exporterColour(exporter),
+      dash: DASHES[at % DASHES.length],
+      shares: opsets.map((opset) => most(own.filter((each) => each.opset === opset).flatMap((each) => each.checks.filter(([id]) => id === check).map(shareOf)))),
+    }));
+  });
+  return sharePlot(place, opsets.map((opset) => `opset ${opset}`), lines);
+}
+
+function most(shares) {
+  const known = shares.filter((share) => share !== null);
+  return known.length ? Math.max(...known) : null;
+}
+
+function exporterColour(exporter) {
+  return colour(`--line-${distinct("exporter").indexOf(exporter) % 4}`);
+}
+
+/** Lines of errors over their bounds, on a logarithmic scale, with the bound itself. */
+function sharePlot(place, ticks, lines) {
+  const shown = (share) => (share === null ? null : Math.max(LEAST_SHARE, Math.min(share, MOST_SHARE)));
+  const data = [ticks.map((_, at) => at), ...lines.map((line) => line.shares.map(shown)), ticks.map(() => 1)];
+  const plot = new uPlot(shareOptions(lines, ticks, place), data, place);
   new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: PLOT_HEIGHT })).observe(place);
   return plot;
 }
 
-function errorLines(cells, opsets) {
-  return distinct("exporter", cells).flatMap((exporter, at) => {
-    const own = cells.filter((cell) => cell.exporter === exporter);
-    const checks = [...new Set(own.flatMap((cell) => cell.checks.filter((check) => shareOf(check) !== null).map(([id]) => id)))];
-    return checks.map((check, dash) => ({
-      label: `${exporter}, ${check}`,
-      stroke: colour(`--line-${at % 4}`),
-      dash: DASHES[dash % DASHES.length],
-      shares: opsets.map((opset) => {
-        const cell = own.find((each) => each.opset === opset);
-        const found = cell && cell.checks.find(([id]) => id === check);
-        return found ? shareOf(found) : null;
-      }),
-    }));
-  });
-}
-
-function errorOptions(lines, opsets, cell, place) {
+function shareOptions(lines, ticks, place) {
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 }, font: "12px system-ui, sans-serif" };
+  const tilted = ticks.join("").length * TICK_LETTER > place.clientWidth - 120;
+  const longest = Math.min(MOST_TICK, Math.max(...ticks.map((tick) => tick.length)));
+  const below = tilted ? { rotate: -35, size: 24 + longest * 4 } : { size: 34 };
+  const cut = (tick) => (tick === undefined ? "" : tick.length > MOST_TICK ? `${tick.slice(0, MOST_TICK - 1)}…` : tick);
   return {
     width: place.clientWidth,
     height: PLOT_HEIGHT,
-    scales: { x: { time: false, range: [opsets[0] - 0.5, opsets.at(-1) + 0.5] }, y: { distr: 3, range: (_, low, high) => [Math.min(low, 0.01) / 2, Math.max(high, 1) * 4] } },
+    scales: { x: { time: false, range: [-0.5, ticks.length - 0.5] }, y: { distr: 3, range: (_, low, high) => [Math.min(low, 0.01) / 2, Math.max(high, 1) * 4] } },
     axes: [
-      { ...axis, label: "opset", labelSize: 22, labelFont: axis.font, labelGap: 0, size: 34, splits: () => opsets, values: (_, splits) => splits.map(String) },
+      { ...axis, ...below, splits: () => ticks.map((_, at) => at), values: (_, splits) => splits.map((at) => cut(ticks[at])) },
       { ...axis, size: 60, splits: (_, at, low, high) => powers(low, high), filter: (_, splits) => splits, values: (_, splits) => splits.map(powerText) },
     ],
     series: [
-      { label: "opset" },
-      ...lines.map((line) => ({ label: line.label, stroke: line.stroke, dash: line.dash, width: 2, points: { show: true, size: 7, fill: line.stroke }, value: (_, value) => (value === null ? "–" : shareText(value)), spanGaps: true })),
+      { label: "at", value: (_, at) => (at === null ? "" : ticks[at]) },
+      ...lines.map((line) => ({ label: line.label, stroke: line.stroke, dash: line.dash, width: 2, points: { show: true, size: 7, fill: line.stroke }, value: (_, value) => (value === null ? "" : shareText(value)), spanGaps: true })),
       { label: "bound", stroke: colour("--bad"), width: 1.5, dash: [1, 4], points: { show: false }, value: () => "100 %" },
     ],
     cursor: { drag: { x: false, y: false }, y: false },
