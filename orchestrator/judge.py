@@ -166,11 +166,11 @@ def _renamed(model: ModelSpec, theirs: Mapping[str, str]) -> ModelSpec:
 def _asked_in_their_names(reference: Reference, theirs: Mapping[str, str]) -> Reference:
     """The model has answered to its own names; the artifact is asked the same under the names that it has."""
     vacuous = {theirs.get(name, name): reason for name, reason in reference.vacuous.items()}
-    probes, turned = (
+    probes, turned, edges = (
         tuple(replace(probe, inputs={theirs.get(name, name): value for name, value in probe.inputs.items()}) for probe in asked)
-        for asked in (reference.probes, reference.turned)
+        for asked in (reference.probes, reference.turned, reference.edges)
     )
-    return replace(reference, probes=probes, turned=turned, vacuous=vacuous)
+    return replace(reference, probes=probes, turned=turned, edges=edges, vacuous=vacuous)
 
 
 def _in_their_order(model: ModelSpec, artifact: Artifact) -> ModelSpec:

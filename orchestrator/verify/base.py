@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,8 @@ class Candidate:
     """Eager, in the dtype and mode of the cell, as it was exported; a check leaves it as it was."""
     exporter: str
     """That made the artifact; any other name than those in `exporters.registry` means that nobody knows."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Node name → the model's source line, `package/file.py:12 in forward`; nothing where nobody knows."""
     domains: frozenset[str] = frozenset()
     """Of operators besides the standard ones: an artifact made elsewhere may ask for the target's own runtime."""
 
@@ -63,6 +65,8 @@ class Subject(Candidate):
     """Runs the artifact by its absolute path on the target's provider."""
     native: Callable[[], str | None]
     """Waits for the native checker, which works meanwhile in a process of its own: its complaint, or None."""
+    threads: int = 1
+    """That the session may use within an operator."""
     _answers: dict[str, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property

@@ -66,7 +66,7 @@ def compare(
         return Comparison(problem=problem)
     if not is_floating(eager.dtype):
         return _exact(actual, eager)
-    if problem := _nonfinite(actual, eager):
+    if problem := kinds_differ(actual, eager):
         return Comparison(problem=problem)
     if tolerance is not None:
         return _close(actual, eager, tolerance, "declared")
@@ -89,6 +89,16 @@ def relative_error(values: np.ndarray, exact: np.ndarray) -> float:
     return float(difference.max()) / max(rms, float(np.finfo(np.float64).tiny))
 
 
+def kinds_differ(actual: np.ndarray, eager: np.ndarray) -> str | None:
+    """NaN, Inf and -Inf must be where eager has them."""
+    for kind, test in (("NaN", np.isnan), ("Inf", np.isposinf), ("-Inf", np.isneginf)):
+        different = test(_wide(actual)) != test(_wide(eager))
+        if different.any():
+            place = _worst(different)
+            return f"{kind} differs at {_place(place)}: {actual[place]:.6g} instead of {eager[place]:.6g}"
+    return None
+
+
 def is_floating(dtype: np.dtype) -> bool:
     """bfloat16 included, which numpy does not count."""
     return bool(np.issubdtype(dtype, np.floating)) or dtype.name == "bfloat16"
@@ -103,7 +113,7 @@ def digest(values: np.ndarray) -> str:
 def _triangulated(actual: np.ndarray, eager: np.ndarray, exact: np.ndarray, k: float) -> Comparison:
     # Where float64 has no answer eager's own stands in for it.
     exact = np.where(np.isfinite(exact), exact, _wide(eager))
-    # Where eager itself overflows, only that the artifact does too can be asked, which `_nonfinite` did.
+    # Where eager itself overflows, only that the artifact does too can be asked, which `kinds_differ` did.
     exact = np.where(np.isfinite(_wide(eager)), exact, np.nan)
     ours, theirs = relative_error(actual, exact), relative_error(eager, exact)
     bound = k * theirs + FLOOR_ULPS * float(ml_dtypes.finfo(eager.dtype).eps)  # type: ignore[no-untyped-call]
@@ -153,18 +163,8 @@ def _mismatch(actual: np.ndarray, eager: np.ndarray) -> str | None:
     return None
 
 
-def _nonfinite(actual: np.ndarray, eager: np.ndarray) -> str | None:
-    """NaN, Inf and -Inf must be where eager has them."""
-    for kind, test in (("NaN", np.isnan), ("Inf", np.isposinf), ("-Inf", np.isneginf)):
-        different = test(_wide(actual)) != test(_wide(eager))
-        if different.any():
-            place = _worst(different)
-            return f"{kind} differs at {_place(place)}: {actual[place]:.6g} instead of {eager[place]:.6g}"
-    return None
-
-
 def _difference(values: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Absolute difference in float64; 0 where exact is not finite, which `_nonfinite` has compared."""
+    """Absolute difference in float64; 0 where exact is not finite, which `kinds_differ` has compared."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(_wide(values) - _wide(exact))
     return np.asarray(np.where(np.isfinite(_wide(exact)), difference, 0.0))

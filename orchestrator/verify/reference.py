@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,14 +18,15 @@ import torch
 
 from orchestrator.build.adapter import flatten
 from orchestrator.result import Finding
-from orchestrator.spec import ModelSpec, VerifySpec
-from orchestrator.verify import probes, uses
+from orchestrator.spec import ModelSpec, VerifyLevel, VerifySpec
+from orchestrator.verify import edges, modes, probes, uses
+from orchestrator.verify.modes import OtherMode
 from orchestrator.verify.search import BUDGET, Answered, Inputs, Outcomes, Search, search
 from orchestrator.verify.sites import Observer, Site, Value
 from orchestrator.verify.sizes import on_other_paths
 from orchestrator.verify.uses import Uses
 
-Kind = Literal["example", "case", "values", "sizes", "turned"]
+Kind = Literal["example", "case", "values", "sizes", "turned", "edge"]
 
 
 class EagerError(Exception):
@@ -62,6 +63,12 @@ class Reference:
     """What that came to."""
     uses: Callable[[], Uses]
     """Which tensors of its state the module uses; watched at the first call, on the example and the cases once more."""
+    edges: tuple[Probe, ...]
+    """Large, tiny, nearly constant and non-finite inputs, see `edges`; nothing at quick."""
+    other_modes: Callable[[], tuple[OtherMode, ...]]
+    """What the module answers on the example in the modes that it is not in; asked at the first call."""
+    state: Mapping[str, str]
+    """The module's flags, parameters and buffers before any export, see `modes.snapshot`; nothing at quick."""
 
     @property
     def example(self) -> Probe:
@@ -98,14 +105,25 @@ def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifyS
         )
     searched = _searched(eager, found, spec)
     turned = [eager.probe(name, "turned", found[0].sizes, inputs) for name, inputs in searched.turned]
+    full = spec.level in (VerifyLevel.STANDARD, VerifyLevel.STRICT)
     return Reference(
         probes=tuple(found),
         vacuous=_vacuous(found, model),
         findings=tuple(dict.fromkeys(eager.findings)),
         turned=tuple(probe for probe in turned if probe is not None),
         search=searched,
+        edges=tuple(_at_edges(eager, model, spec, dtype)) if full else (),
+        other_modes=functools.cache(lambda: modes.other_modes(module, tensors(found[0]))),
+        state=modes.snapshot(module) if full else {},
         uses=functools.cache(lambda: uses.observe(module, [tensors(probe) for probe in found if probe.kind != "sizes"])),
     )
+
+
+def _at_edges(eager: _Eager, model: ModelSpec, spec: VerifySpec, dtype: str) -> Iterator[Probe]:
+    for edge in edges.edges(model, spec.seed, dtype):
+        probe = eager.probe(edge.name, "edge", edge.sizes, edge.inputs, in_float64=edge.finite)
+        if probe is not None:
+            yield probe
 
 
 class _Eager:
@@ -114,10 +132,12 @@ class _Eager:
     def __init__(self, module: torch.nn.Module, model: ModelSpec, dtype: str) -> None:
         self.model = model
         self.findings: list[Finding] = []
-        self._runner = _Runner(module)
+        self._runner = Runner(module)
         self._wide = None if dtype == "float64" else _in_float64(module, self.findings)
 
-    def probe(self, name: str, kind: Kind, sizes: Mapping[str, int], inputs: Inputs) -> Probe | None:
+    def probe(
+        self, name: str, kind: Kind, sizes: Mapping[str, int], inputs: Inputs, *, in_float64: bool = True
+    ) -> Probe | None:
         """What it answers; None, and a finding, if it raises.
 
         Raises:
@@ -139,7 +159,7 @@ class _Eager:
             sizes=sizes,
             inputs={name: array(value) for name, value in inputs.items()},
             outputs=outputs,
-            exact=_exact(self._wide, inputs, outputs, self.findings) if self._wide else None,
+            exact=_exact(self._wide, inputs, outputs, self.findings) if self._wide and in_float64 else None,
             decided=decided,
         )
 
@@ -187,13 +207,14 @@ def _searched(eager: _Eager, found: Sequence[Probe], spec: VerifySpec) -> Search
     )
 
 
-class _Runner:
+class Runner:
     """A module that answers with numpy arrays and does not change."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
 
     def __call__(self, inputs: Inputs, observer: Observer | None = None) -> tuple[np.ndarray, ...]:
+        """The answer, flattened; what the model does on the way is recorded if there is an observer."""
         # A model may write into its buffers and its inputs: it gets copies of both.
         buffers = {name: buffer.clone() for name, buffer in self._module.named_buffers()}
         given = tuple(value.clone() for value in inputs.values())
@@ -220,9 +241,9 @@ def array(tensor: torch.Tensor) -> np.ndarray:
     return np.array(tensor.numpy())
 
 
-def _in_float64(module: torch.nn.Module, findings: list[Finding]) -> _Runner | None:
+def _in_float64(module: torch.nn.Module, findings: list[Finding]) -> Runner | None:
     try:
-        return _Runner(_double(module))
+        return Runner(_double(module))
     except Exception as error:
         findings.append(_no_float64(_line(error)))
         return None
@@ -241,7 +262,7 @@ def _widened(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _exact(
-    wide: _Runner, inputs: Mapping[str, torch.Tensor], outputs: Sequence[np.ndarray], findings: list[Finding]
+    wide: Runner, inputs: Mapping[str, torch.Tensor], outputs: Sequence[np.ndarray], findings: list[Finding]
 ) -> tuple[np.ndarray, ...] | None:
     try:
         exact = wide({name: value.double() if value.is_floating_point() else value for name, value in inputs.items()})

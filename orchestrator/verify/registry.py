@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.spec import VerifyLevel
-from orchestrator.verify import branches, delivery, interface, parity, runtime, shapes, structure, weights
+from orchestrator.verify import (
+    branches,
+    delivery,
+    determinism,
+    extremes,
+    interface,
+    mode,
+    parity,
+    runtime,
+    shapes,
+    structure,
+    weights,
+)
 from orchestrator.verify.base import CheckFunction
 
 FULL = frozenset({VerifyLevel.STANDARD, VerifyLevel.STRICT})
@@ -31,5 +43,8 @@ CHECKS: Mapping[str, Registered] = {
     "parity": Registered(check=parity.check, levels=EVERY_LEVEL),
     "shapes": Registered(check=shapes.check, levels=EVERY_LEVEL, shared=True),
     "weights": Registered(check=weights.check, levels=FULL, shared=True),
+    "mode": Registered(check=mode.check, levels=FULL, shared=True),
+    "extremes": Registered(check=extremes.check, levels=FULL, shared=True),
+    "determinism": Registered(check=determinism.check, levels=FULL),
     "runtime": Registered(check=runtime.check, levels=FULL, shared=True),
 }

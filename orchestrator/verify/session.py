@@ -29,8 +29,8 @@ ERRORS_ONLY = 3
 class Session:
     """An artifact in ONNX Runtime on one provider, loaded at the first use."""
 
-    def __init__(self, path: Path, target: Target, threads: int) -> None:
-        self._path, self._target, self._threads = path, target, threads
+    def __init__(self, path: Path, target: Target, threads: int, *, optimised: bool = True) -> None:
+        self._path, self._target, self._threads, self._optimised = path, target, threads, optimised
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run the artifact.
@@ -78,6 +78,8 @@ class Session:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
+        if not self._optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         provider = self._target.provider
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         providers = [provider, *FALLBACKS.get(provider, [])]
@@ -92,6 +94,34 @@ class Session:
         if self._target.provider == CPU and isinstance(error, NotImplemented) and _holds_bfloat16(self._path):
             return f"its CPU provider has no bfloat16 kernels, and target=reference judges it without them: {_line(error)}"
         return _line(error)
+
+
+def run_unoptimised(graph: bytes, folder: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Run a graph that is not on disk on the CPU provider, each node as it stands.
+
+    Args:
+        graph: The serialised model.
+        folder: That its external data is in.
+        inputs: By name; those that it does not have are left out.
+
+    Returns:
+        The outputs by name.
+
+    Raises:
+        ArtifactError: It does not load or does not run.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY + 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=[CPU])
+        wanted = {value.name for value in session.get_inputs()}
+        answers = session.run(None, {name: value for name, value in inputs.items() if name in wanted})
+    except Exception as error:
+        raise ArtifactError(f"ONNX Runtime fails on it: {_line(error)}") from error
+    return dict(zip((value.name for value in session.get_outputs()), answers, strict=True))
 
 
 def _holds_bfloat16(path: Path) -> bool:

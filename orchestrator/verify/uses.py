@@ -71,7 +71,7 @@ class Constant:
     @functools.cached_property
     def values(self) -> np.ndarray:
         """All of it, shared with the tensor where that lies in order."""
-        return _values(self.tensor)
+        return to_numpy(self.tensor)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -81,7 +81,7 @@ class Constant:
     @functools.cached_property
     def used_parts(self) -> list[tuple[str, tuple[int, ...]]]:
         """Digest and shape of each view, in its own layout and in order of their use."""
-        return [(digest(_values(view)), tuple(view.shape)) for view in self.views.values()]
+        return [(digest(to_numpy(view)), tuple(view.shape)) for view in self.views.values()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,8 @@ def observe(module: torch.nn.Module, inputs: Iterable[Sequence[torch.Tensor]]) -
     return Uses(constants=tuple(constants), folds=tuple(watch.folds.values()), module=module)
 
 
-def _values(tensor: torch.Tensor) -> np.ndarray:
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """The values, without a copy where the tensor lies in order on the CPU; bfloat16 by ml_dtypes."""
     tensor = tensor.detach().cpu().contiguous()
     if tensor.dtype is torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)

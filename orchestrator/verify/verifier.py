@@ -43,7 +43,7 @@ def verify(
     session = _runtime(candidate, threads)
     shared = shared or Shared()
     with native.start(candidate.path) as complaint:
-        subject = Subject(**parts, session=session, native=complaint)
+        subject = Subject(**parts, session=session, native=complaint, threads=threads)
         verdicts = list(_verdicts(subject, shared.taken_over(candidate)))
     shared.remember(cell, candidate, verdicts)
     findings = [finding for verdict in verdicts for finding in verdict.findings]
