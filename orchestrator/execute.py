@@ -93,7 +93,11 @@ def _recorded_end(folder: RunFolder) -> Iterator[None]:
     """A run that is ended from outside says so in its ledger, and its reports show what was finished."""
     try:
         yield
-    except (InterruptedRunError, KeyboardInterrupt):
+    except InterruptedRunError as error:
+        folder.close(RunStatus.INTERRUPTED)
+        how = f"python -m orchestrator resume {terminal.shown(folder.path)}"
+        raise InterruptedRunError(f"{error} Go on with: {how}") from error
+    except KeyboardInterrupt:
         folder.close(RunStatus.INTERRUPTED)
         raise
     except OrchestratorError:

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.cache import FORCED, LOST
 from orchestrator.commands.run import run
+from orchestrator.errors import InterruptedRunError
 from orchestrator.folder import read_plan
 from orchestrator.report.summary import CellReport, summarise
 from orchestrator.result import CellFinished, CellResult, FileRef, Origin, Status
@@ -145,3 +146,13 @@ def test_a_crash_is_tried_again(tmp_path: Path, scheduler: Exporting, monkeypatc
     assert run(wished(tmp_path, "one"), CONFIGS) == 1
     assert run(wished(tmp_path, "one"), CONFIGS) == 1
     assert len(scheduler.tasks) == 1
+
+
+def test_a_run_that_is_interrupted_says_how_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = FakeScheduler(InterruptedRunError("Interrupted."))
+    monkeypatch.setattr(base, "load", lambda _: stopped)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InterruptedRunError) as raised:
+        run(spec(tmp_path, "one"), CONFIGS)
+    (folder,) = Path("runs").glob("2*")
+    assert str(raised.value) == f"Interrupted. Go on with: python -m orchestrator resume {folder}"
