@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import re
 import sys
 import sysconfig
@@ -38,6 +39,13 @@ def line(file: str, number: int) -> str | None:
     path = relative(file)
     standard = file.startswith(_STANDARD_LIBRARY) and "-packages" not in file
     return None if standard or path.startswith(_NOT_THE_MODEL) else f"{path}:{number}"
+
+
+def text(place: str) -> str:
+    """The line of source at a place that `line` or `innermost` told, stripped; empty where the file is not found."""
+    file, _, number = place.partition(" in ")[0].rpartition(":")
+    paths = (Path(entry) / file for entry in sys.path)
+    return next((linecache.getline(str(path), int(number)).strip() for path in paths if path.is_file()), "")
 
 
 def innermost(trace: str) -> str | None:

@@ -234,12 +234,21 @@ class _UnitRun:
             reference=self.reference,
             module=module,
             exporter=self.unit.exporter.name,
+            sources=self._sources(exported),
         )
         checks, findings = verifier.verify(candidate, self.task.threads, cell.id, self.shared)
         reason = verifier.failed(checks)
         status = Status.CHECK_FAILED if reason else Status.PASSED
         findings = exported.findings + findings
         return dataclasses.replace(exported, status=status, reason=reason or "", checks=checks, findings=findings)
+
+    def _sources(self, exported: CellResult) -> Mapping[str, str]:
+        """Node name → line of the model."""
+        file = next(file for file in exported.attachments if file.name == SOURCES)
+        copy = self.folder / f"{file.sha256}.json"
+        if not copy.exists():
+            self.store.get(file.sha256, copy)
+        return msgspec.json.decode(copy.read_bytes(), type=dict[str, str])
 
     def _artifact(self, emission: Emission) -> Artifact:
         files = tuple(self._put(name) for name in emission.files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx
 from onnx import numpy_helper
@@ -27,7 +27,7 @@ def check(subject: Subject) -> Verdict:
     nodes = list(_nodes(proto))
     problems += _random(nodes)
     if subject.model.mode == "eval":
-        problems += _training(proto, nodes)
+        problems += _training(proto, nodes, subject.sources)
     if complaint := subject.native():
         problems.append(f"onnx's checker: {complaint}")
     return judged("structure", problems, f"opset {subject.artifact.opset}, IR version {proto.ir_version}, {len(nodes)} nodes")
@@ -57,7 +57,7 @@ def _random(nodes: list[onnx.NodeProto]) -> Iterator[str]:
             yield f"{_name(node)} is a {node.op_type}: the artifact answers differently every time"
 
 
-def _training(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[str]:
+def _training(proto: onnx.ModelProto, nodes: list[onnx.NodeProto], sources: Mapping[str, str]) -> Iterator[str]:
     """A BatchNormalization trains if it gives statistics; from opset 14 on its attribute says so too."""
     off = {tensor.name for tensor in proto.graph.initializer if _is_false(tensor)} | {""}
     off |= {node.output[0] for node in nodes if node.op_type == "Constant" and any(_is_false(a.t) for a in node.attribute)}
@@ -67,7 +67,8 @@ def _training(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[s
         normalises = node.op_type == "BatchNormalization" and (attributes.get("training_mode") or gives_statistics)
         drops = node.op_type == "Dropout" and len(node.input) > DROPOUT_MODE_INPUT and node.input[DROPOUT_MODE_INPUT] not in off
         if normalises or drops:
-            yield f"{_name(node)} is a {node.op_type} in training mode, the model is declared in eval mode"
+            place = f" (at {sources[node.name]})" if node.name in sources else ""
+            yield f"{_name(node)} is a {node.op_type} in training mode{place}, the model is declared in eval mode"
 
 
 def _name(node: onnx.NodeProto) -> str:

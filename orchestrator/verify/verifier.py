@@ -13,6 +13,7 @@ from orchestrator.result import Artifact, Check, CheckStatus, Finding
 from orchestrator.spec import ModelSpec
 from orchestrator.verify import native
 from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError, Candidate, CheckFunction, Subject, Verdict
+from orchestrator.verify.diagnosis import diagnosed
 from orchestrator.verify.evaluator import Evaluator
 from orchestrator.verify.reference import Reference
 from orchestrator.verify.registry import CHECKS
@@ -47,7 +48,7 @@ def verify(
         verdicts = list(_verdicts(subject, shared.taken_over(candidate)))
     shared.remember(cell, candidate, verdicts)
     findings = [finding for verdict in verdicts for finding in verdict.findings]
-    return tuple(verdict.check for verdict in verdicts), tuple(findings)
+    return diagnosed(subject, [verdict.check for verdict in verdicts]), tuple(findings)
 
 
 def failed(checks: Sequence[Check]) -> str | None:

@@ -23,11 +23,11 @@ class TensorIf(torch.nn.Module):
 
 
 class ValueWhile(torch.nn.Module):
-    """A `while` on a value: the signal is halved until it is small."""
+    """A `while` on a value: the signal is halved until it is quiet."""
 
     def forward(self, signal: Tensor) -> Tensor:
         """(batch, features) to the same."""
-        while bool(signal.abs().max() > 0.2):
+        while bool(signal.abs().mean() > 0.1):
             signal = signal / 2
         return signal
 

@@ -21,7 +21,8 @@ from orchestrator.artifact import described
 from orchestrator.result import Artifact, Check, CheckStatus, FileRef
 from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, VerifyLevel, VerifySpec, WeightsSpec
 from orchestrator.verify import probes, reference, verifier
-from orchestrator.verify.base import Candidate
+from orchestrator.verify.base import Candidate, Subject
+from orchestrator.verify.session import Session
 from tests import synthetic
 from tests.declared import OPTIONS
 
@@ -89,6 +90,7 @@ def make(
         reference=reference.compute(module, model, dtype, spec),
         module=module,
         exporter=exporter,
+        sources=emission.sources,
     )
 
 
@@ -120,6 +122,12 @@ def damaged(candidate: Candidate, edit: Callable[[onnx.ModelProto], Any]) -> Can
     edit(proto)
     path.write_bytes(proto.SerializeToString())
     return replace(candidate, artifact=artifact(candidate.folder, [file.name for file in candidate.artifact.files]))
+
+
+def subject(candidate: Candidate) -> Subject:
+    """For one check alone, without the checker in its process."""
+    parts = {name: getattr(candidate, name) for name in candidate.__dataclass_fields__}
+    return Subject(**parts, session=Session(candidate.path, candidate.target, 1), native=lambda: None)
 
 
 def verdicts(candidate: Candidate) -> dict[str, Check]:
