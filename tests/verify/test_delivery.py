@@ -8,6 +8,8 @@ from pathlib import Path
 import onnx
 import pytest
 
+from orchestrator.digest import digest_of
+from orchestrator.verify import delivery
 from orchestrator.verify.base import Candidate
 from tests.verify import samples
 
@@ -83,3 +85,19 @@ def test_a_data_file_that_nothing_uses_fails(tmp_path: Path) -> None:
     files = (*candidate.artifact.files, samples.ref(tmp_path / "stale.data"))
     found = samples.failing(replace(candidate, artifact=replace(candidate.artifact, files=files)))
     assert found == {"delivery": "stale.data is delivered and not used"}
+
+
+def test_weights_that_several_graphs_share_are_read_once_until_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LARGE", 1)
+    read: list[str] = []
+    monkeypatch.setattr(delivery, "digest_of", lambda path: read.append(path.name) or digest_of(path))
+    candidate = samples.pair(tmp_path)
+    for _ in range(3):
+        assert "delivery" not in samples.failing(candidate)
+    assert len(read) == 2
+    times = data_file(candidate).stat()
+    flip_a_bit(data_file(candidate))
+    os.utime(data_file(candidate), ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "other bytes" in samples.failing(candidate)["delivery"]
