@@ -31,8 +31,9 @@ AS_EXACT_AS_EAGER = 1 / 8
 """Share of the bound up to which an error is what eager PyTorch itself is off: the bound is eight times that, see verify.k."""
 NO_OUTCOME = (Status.SKIPPED, Status.UNVERIFIED, Status.INFRA_ERROR)
 """Statuses that say nothing of the artifact."""
-WITHOUT_CELLS = frozenset(
-    {"baseline", "cluster", "deliver", "force", "limits", "plan", "require_targets", "store", "terminal", "trust", "verify"}
+WITHOUT_CELLS = (
+    *("baseline", "cluster", "deliver", "force", "limits", "mlflow"),
+    *("plan", "require_targets", "store", "terminal", "trust", "verify"),
 )
 """Keys of the command line that do not choose cells."""
 

@@ -26,6 +26,7 @@ from orchestrator.errors import UserError
 from orchestrator.fleet import Fleet
 from orchestrator.names import NAME_RULE, is_name, suggestion
 from orchestrator.plan import identifier
+from orchestrator.report import mlflow_log
 from orchestrator.result import Status
 from orchestrator.spec import (
     BaselineRules,
@@ -45,7 +46,7 @@ from orchestrator.verify.base import REFERENCE_EVALUATOR
 
 RUN_KEYS = (
     *("cluster", "store", "trust", "require_targets", "select", "skip", "only"),
-    *("plan", "deliver", "force", "baseline", "terminal"),
+    *("plan", "deliver", "force", "baseline", "terminal", "mlflow"),
 )
 """Keys that hold for the run as a whole; all others may differ from cell to cell."""
 AXES = ("model", "exporter", "opset", "dtype", "target")
@@ -446,7 +447,14 @@ def _settings(batch: Batch) -> RunSettings:
         force=config.force,
         baseline=_baseline(config.baseline),
         terminal=cast(Literal["quiet", "normal", "verbose"], _one_of("terminal", config.terminal, TERMINAL)),
+        mlflow=_mlflow(config.mlflow),
     )
+
+
+def _mlflow(address: str | None) -> str | None:
+    if address is not None and not mlflow_log.is_installed():
+        raise UserError(f"mlflow={address}: MLflow is not installed; install the extra: onnx-batch-exporter[mlflow]")
+    return address
 
 
 def _baseline(config: DictConfig) -> BaselineRules:

@@ -15,7 +15,7 @@ from orchestrator.errors import InterruptedRunError, OrchestratorError
 from orchestrator.folder import RunFolder
 from orchestrator.keys import surroundings
 from orchestrator.plan import longest_first
-from orchestrator.report import live, terminal
+from orchestrator.report import live, mlflow_log, step_summary, terminal
 from orchestrator.report.summary import exit_code
 from orchestrator.result import CellFinished, CellResult
 from orchestrator.schedulers import base as schedulers
@@ -49,6 +49,9 @@ def execute(
         folder.compare(accepted)
     report = folder.close(RunStatus.FINISHED)
     terminal.show(report, folder.path, console, plan.settings.terminal)
+    step_summary.append(report)
+    if plan.settings.mlflow:
+        mlflow_log.log(report, folder.path, plan.settings.mlflow)
     return exit_code(report)
 
 

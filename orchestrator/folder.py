@@ -21,7 +21,7 @@ from orchestrator import baseline, layout, runs, statement
 from orchestrator.baseline import Baseline
 from orchestrator.deliver import Delivery
 from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError, StorageError
-from orchestrator.report import html, json, markdown
+from orchestrator.report import html, json, junit, markdown, openmetrics
 from orchestrator.report.summary import Report, delivered_graphs, exit_code, outcomes, summarise
 from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellResult, Stage, Status
 from orchestrator.spec import Plan
@@ -222,6 +222,8 @@ def reports(path: Path, plan: Plan, report: Report) -> dict[str, bytes]:
     return {
         layout.REPORT_JSON: json.render(report),
         layout.REPORT_MARKDOWN: markdown.render(report).encode(),
+        layout.JUNIT: junit.render(report),
+        layout.METRICS: openmetrics.render(report),
         layout.REPORT_HTML: html.render(report, plan, partial(_end_of_log, path)),
     }
 

@@ -256,6 +256,8 @@ class RunSettings:
     baseline: BaselineRules = BaselineRules()
     terminal: Literal["quiet", "normal", "verbose"] = "normal"
     """How much a run says: quiet is the verdict and what failed, verbose every cell and what its checks and its log said."""
+    mlflow: str | None = None
+    """Address of the MLflow store or server that the run is logged to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

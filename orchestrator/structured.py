@@ -213,6 +213,7 @@ class Config:
     force: bool = False
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
     terminal: str = "normal"
+    mlflow: str | None = None
 
 
 def register() -> None:

@@ -136,6 +136,8 @@ def test_a_run_that_was_killed_lacks_its_reports(tmp_path: Path) -> None:
     run.kill()
     assert audit(run) == [
         ("missing", f"{HERE}/dynamo-opset20.onnx.intoto.jsonl"),
+        ("missing", "junit.xml"),
+        ("missing", "metrics.txt"),
         ("missing", "report.html"),
         ("missing", "report.json"),
         ("missing", "report.md"),

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from orchestrator.config import Assignment, Batch, Composition, hydra_files, load, newest_opset
 from orchestrator.errors import UserError
 from orchestrator.fleet import Fleet
+from orchestrator.report import mlflow_log
 from orchestrator.result import Status
 from orchestrator.spec import (
     CellRequest,
@@ -444,3 +445,17 @@ def test_the_rules_of_the_baseline_are_read_and_a_bound_that_makes_no_sense_is_r
     assert (rules.size, rules.error, rules.gone, rules.interface, rules.compare) == (None, 1.5, False, True, True)
     assert problems(value("baseline.size", 0)) == ["baseline.size=0: a share above 0 as 0.05, or null to take any size"]
     assert problems(value("baseline.error", 0.5)) == ["baseline.error=0.5: a factor of at least 1, or null to take any error"]
+
+
+def test_a_run_is_logged_to_mlflow_only_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_log, "is_installed", lambda: True)
+    assert loaded(value("mlflow", "sqlite:///a.db")).settings.mlflow == "sqlite:///a.db"
+    monkeypatch.setattr(mlflow_log, "is_installed", lambda: False)
+    assert loaded().settings.mlflow is None
+    (told,) = problems(value("mlflow", "sqlite:///a.db"))
+    assert told.startswith("mlflow=sqlite:///a.db: MLflow is not installed; install the extra")
+
+
+def test_how_much_is_said_is_one_of_three() -> None:
+    assert loaded(value("terminal", "quiet")).settings.terminal == "quiet"
+    assert problems(value("terminal", "loud")) == ["terminal=loud: not one of quiet, normal, verbose"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from orchestrator import layout
 from orchestrator.report import advice, wording
@@ -18,12 +18,16 @@ SPECIAL = re.compile(r"[\\`*\[\]<>~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-
 """What starts markup in GitHub's dialect, anywhere or at the start of a text; a backslash makes each of them plain."""
 
 
-def render(report: Report) -> str:
-    """The report as Markdown; paths are relative to the run folder, where it lies."""
-    return (
-        "\n".join([*_head(report), *_cells(report), *_failures(report), *_gone(report), *_notes(report), *_provenance(report)])
-        + "\n"
-    )
+def render(report: Report, rows: Sequence[CellReport] | None = None) -> str:
+    """The report as Markdown; paths are relative to the run folder, where it lies.
+
+    Args:
+        report: Of the run.
+        rows: Cells that the table has; all if it is None.
+    """
+    table = _cells(report.cells if rows is None else rows)
+    below = [*_failures(report), *_gone(report), *_notes(report), *_provenance(report)]
+    return "\n".join([*_head(report), *table, *below]) + "\n"
 
 
 def escape(text: str) -> str:
@@ -48,10 +52,10 @@ def _head(report: Report) -> Iterator[str]:
     yield code(shlex.join(report.run.command))
 
 
-def _cells(report: Report) -> Iterator[str]:
+def _cells(rows: Iterable[CellReport]) -> Iterator[str]:
     yield ""
     yield from _table([name for name, _, _ in COLUMNS], [align for _, align, _ in COLUMNS])
-    for cell in report.cells:
+    for cell in rows:
         yield _row(text(cell) for _, _, text in COLUMNS)
 
 
