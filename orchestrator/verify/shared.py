@@ -46,9 +46,9 @@ class Shared:
 
 
 def _key(candidate: Candidate) -> _Key | None:
-    """None for what is no ONNX file."""
+    """None for what is no ONNX file, or not there."""
     data = tuple(sorted(file.sha256 for file in candidate.artifact.files[1:]))
     try:
         return candidate.target.name, graph.digest_without_stamps(candidate.path), data
-    except DecodeError:
+    except (DecodeError, OSError):
         return None
