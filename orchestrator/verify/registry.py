@@ -45,6 +45,6 @@ CHECKS: Mapping[str, Registered] = {
     "weights": Registered(check=weights.check, levels=FULL, shared=True),
     "mode": Registered(check=mode.check, levels=FULL, shared=True),
     "extremes": Registered(check=extremes.check, levels=FULL, shared=True),
-    "determinism": Registered(check=determinism.check, levels=FULL),
+    "determinism": Registered(check=determinism.check, levels=FULL, shared=True),
     "runtime": Registered(check=runtime.check, levels=FULL, shared=True),
 }
