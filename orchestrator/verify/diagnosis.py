@@ -21,6 +21,7 @@ from orchestrator.verify.intermediates import Computed, TooLargeError, of_artifa
 from orchestrator.verify.paths import parting
 from orchestrator.verify.reference import Probe, Runner, tensors
 from orchestrator.verify.retrace import retraced
+from orchestrator.verify.search import Inputs
 
 NUMERIC = ("parity", "shapes")
 """Checks that compare answers with eager's."""
@@ -60,7 +61,7 @@ class _Diagnosis:
 
     def told(self) -> str:
         """One line."""
-        parts = [part for part in (self._other_way(), self._frozen(), self._departure()) if part]
+        parts = [part for part in (self._other_way() or self._frozen(), self._departure()) if part]
         told = "; ".join(parts) or "where it departs from eager could not be located"
         return told[:1].upper() + told[1:]
 
@@ -83,7 +84,7 @@ class _Diagnosis:
 
     def _departure(self) -> str:
         try:
-            computed = of_eager(partial(self._eager, self._probe))
+            computed = of_eager(self._subject.module, _inputs(self._probe))
             values = of_artifact(self._subject.proto, self._subject.folder, self._probe.inputs)
         except TooLargeError as error:
             return f"the first value that is not eager's could not be located: {error}"
@@ -125,4 +126,8 @@ class _Diagnosis:
         return f"{line}: `{text}`" if text else line
 
     def _eager(self, probe: Probe) -> None:
-        Runner(self._subject.module)(dict(zip(probe.inputs, tensors(probe), strict=True)))
+        Runner(self._subject.module)(_inputs(probe))
+
+
+def _inputs(probe: Probe) -> Inputs:
+    return dict(zip(probe.inputs, tensors(probe), strict=True))

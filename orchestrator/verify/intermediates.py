@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from exporters import sources
-from orchestrator.verify.reference import array
+from orchestrator.verify.reference import Runner, array
+from orchestrator.verify.search import Inputs
 from orchestrator.verify.session import run_unoptimised
-from orchestrator.verify.sites import model_frame
+from orchestrator.verify.sites import Observer, model_frame
 
 LIMIT = 512 * 2**20
 """Bytes of values that are kept of either side."""
@@ -38,15 +38,14 @@ class Computed:
     """Whether the operator wrote it over another value."""
 
 
-def of_eager(run: Callable[[], object]) -> list[Computed]:
+def of_eager(module: torch.nn.Module, inputs: Inputs) -> list[Computed]:
     """Every tensor that an operator of eager answers with, in order.
 
     Raises:
         TooLargeError: They take more than `LIMIT`.
     """
     recorder = _Recorder()
-    with recorder:
-        run()
+    Runner(module)(inputs, recorder)
     return recorder.computed
 
 
@@ -70,11 +69,11 @@ def of_artifact(proto: onnx.ModelProto, folder: Path, inputs: Mapping[str, np.nd
     return {name: values for name, values in answers.items() if isinstance(values, np.ndarray)}
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(Observer):  # type: ignore[no-untyped-call]
     """Keeps what operators answer, as it is then: what is written in place later has another value."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.computed: list[Computed] = []
         self._bytes = 0
 
