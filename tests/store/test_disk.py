@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import EnvironmentRefusedError, StorageError
-from orchestrator.store.disk import Disk, make_folder, refusals, replace, replace_durably, write_all
+from orchestrator.store.disk import Disk, make_folder, refusals, replace, replace_durably, set_aside, write_all
 
 
 class Stingy(Disk):
@@ -114,3 +114,9 @@ def test_a_clone_is_refused_where_the_file_system_cannot(tmp_path: Path) -> None
     assert Disk().clone(source, writer) is False
     for descriptor in (source, reader, writer):
         os.close(descriptor)
+
+
+def test_what_another_process_has_set_aside_just_before_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "damaged").write_bytes(b"damaged")
+    assert set_aside(tmp_path / "damaged") == set_aside(tmp_path / "damaged")
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.bad"]

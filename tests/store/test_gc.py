@@ -115,6 +115,17 @@ def test_what_is_used_after_it_was_found_stays(store: Store) -> None:
     assert store.left() == {b"old"}
 
 
+def test_what_has_gone_by_itself_since_it_was_found_is_no_error(store: Store) -> None:
+    store.put(b"unreferenced", 2)
+    left = store.root / "tmp" / ".blob.x.part"
+    left.write_bytes(b"half")
+    store.age(left, 2)
+    garbage = store.find()
+    left.unlink()
+    gc.remove(garbage)
+    assert store.find().items == ()
+
+
 def test_one_collection_at_a_time(store: Store) -> None:
     with (
         gc.locked(store.root),
