@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 STYLES = ("vendor/uPlot.min.css", "page.css")
 SCRIPTS = ("vendor/uPlot.iife.min.js", "model.js", "matrix.js", "plots.js", "panel.js", "main.js")
 """In this order: a later one may use what an earlier one defines."""
+HERE = "\0"
+"""Where the data go."""
 NAMED = 3
 """Cells of a cause that are named; a button shows the others."""
 
@@ -63,9 +65,13 @@ def render(report: Report, plan: Plan, log_tail: LogTail) -> bytes:
         policy=_policy(style, script),
         style=style,
         script=script,
-        data=_embeddable(document(report, plan, found, log_tail)),
+        data=HERE,
     )
-    return text.encode("utf-8", errors="replace")
+    # The data are most of the page, so that they go in as bytes; after them only our own script follows. In a script element
+    # nothing but `<` can end it or begin a comment.
+    before, _, after = text.rpartition(HERE)
+    data = document(report, plan, found, log_tail).replace(b"<", b"\\u003c")
+    return b"".join([before.encode("utf-8", "replace"), data, after.encode()])
 
 
 class _Bar(NamedTuple):
@@ -112,11 +118,6 @@ def _policy(style: str, script: str) -> str:
 
 def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _embeddable(data: bytes) -> str:
-    """JSON as it may stand in a script element: there only `<` can end it or open a comment."""
-    return data.decode().replace("<", "\\u003c")
 
 
 @functools.cache

@@ -52,7 +52,7 @@ def document(report: Report, plan: Plan, causes: Sequence[Cause], log_tail: LogT
     for cell in report.cells:
         row = _row(cell, planned[cell.id][1], plan) | {"cause": cause_of.get(cell.id), "fell": fell(cell, names)}
         fields = [*row]
-        rows.append([pool.take(value) for value in row.values()])
+        rows.append(msgspec.Raw(msgspec.json.encode([pool.take(value) for value in row.values()])))
     data = {
         "fields": fields,
         "cells": rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from benchmarks.report_page import made_up
 from orchestrator.report import html
 from orchestrator.report.summary import summarise
 from orchestrator.result import Status
+from orchestrator.spec import Plan
+from orchestrator.store.ledger import Record
 from tests import synthetic
 from tests.browser import MISSING, browser, executable
 from tests.hostile import HOSTILE, hostile_run
@@ -70,6 +73,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = {
         "all": synthetic.every_status(),
         "worse": synthetic.worse_than_accepted(),
+        "shared": shared(),
         "hostile": hostile_run(),
         "big": made_up(540),
     }
@@ -77,6 +81,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         paths[name] = folder / f"{name}.html"
         paths[name].write_bytes(html.render(summarise(plan, records), plan, lambda _: f"{HOSTILE}\nthe last line\n"))
     return paths
+
+
+def shared() -> tuple[Plan, list[Record]]:
+    """Two cells, one of whose checks was measured on the other."""
+    unit = synthetic.unit(opsets=(18, 20))
+    first, second = (synthetic.result(cell.id) for cell in unit.cells)
+    checks = [replace(check, shared_with=first.cell) if check.id == "shapes" else check for check in second.checks]
+    return synthetic.plan(unit), synthetic.ledger(first, replace(second, checks=tuple(checks)))
 
 
 class Visit:
@@ -257,6 +269,26 @@ def test_a_panel_shows_checks_plot_operators_log_and_script(visit: Any) -> None:
     assert panel.get_by_label("End of the log").inner_text().endswith("the last line\n")
     assert "python cells/minilm-dynamo-opset17-float32-cpu/repro.py" in panel.inner_text()
     assert {"exported", "17 → 18"} <= {*panel.locator(".facts dd").all_inner_texts()}
+
+
+def test_errors_are_plotted_over_probes_beside_other_exporters_and_over_opsets(visit: Any) -> None:
+    page = visit("big").page
+    page.evaluate("panel.open(CELLS.find(cell => cell.status === 'passed' && cell.exporter === 'dynamo' && cell.opset === 20))")
+    probes = page.locator("#panel section", has=page.get_by_role("heading", name="Error over probes and sizes"))
+    assert probes.locator("canvas").count() == 1
+    names = probes.locator(".u-label").all_inner_texts()
+    assert names == ["at", "dynamo", "torchscript", "torchscript_script", "bound"]
+    over = page.locator("#panel section", has=page.get_by_role("heading", name="Error over opsets"))
+    assert over.locator("canvas").count() == 1
+    assert over.locator(".u-label").all_inner_texts() == names
+
+
+def test_a_check_that_was_measured_on_another_cell_leads_to_it(visit: Any) -> None:
+    seen = visit("shared")
+    page = seen.page
+    page.locator(".list a", has_text="opset20").click()
+    page.locator("#panel .detail a").click()
+    assert "resnet50-dynamo-opset18-float32-cpu" in seen.opened()
 
 
 def test_operators_are_compared_between_exporters_and_opsets(visit: Any) -> None:

@@ -54,8 +54,8 @@ function sections(cell, plots) {
     facts(cell),
     cell.problems.length && section(isKnown(cell) ? "What is known to fail" : "What happened", ...cell.problems.map((line) => h("p", { className: "problem" }, line)), nextStep(cell)),
     cell.checks.length && section("Checks", checkTable(cell)),
-    probesOf(cell).some(([, , threshold]) => threshold !== null) && section("Error over probes and sizes", h("p", { className: "meta" }, "Share of the bound; below 100 % it passes. Other exporters at the same opset are dashed."), plots.probes),
-    measured && section("Error over opsets", h("p", { className: "meta" }, `The worst of ${cell.model}, by exporter and check.`), plots.opsets),
+    probesOf(cell).some(([, , threshold]) => threshold !== null) && section("Error over probes and sizes", h("p", { className: "meta" }, "Share of the bound; below 100 % it passes. Dashed: other exporters at the same opset."), plots.probes),
+    measured && section("Error over opsets", h("p", { className: "meta" }, `The worst of all checks of ${cell.model}, by opset. Dashed: other exporters.`), plots.opsets),
     section("Time", durationBar(cell), h("p", { className: "meta" }, timeText(cell))),
     cell.operators && section("Operators", operatorTable(cell)),
     cell.values && section("Interface", valueTable(cell)),
@@ -108,10 +108,10 @@ function checkTable(cell) {
       h("td", { className: "figure" }, share === null ? "" : `${measured === null ? "∞" : figureText(measured)} of ${figureText(threshold)}`),
       h("td", { className: "figure" }, share === null ? "" : [shareBar(share), ` ${shareText(share)}`]),
       h("td", { className: "figure" }, secondsText(seconds)),
-      h("td", { className: "detail" }, detail, sharedWith && [" Measured on ", cellLink(sharedWith), ", whose graph is the same."]),
+      h("td", { className: "detail" }, detail, sharedWith && h("span", { className: "shared" }, "as measured on ", cellLink(sharedWith))),
     );
   });
-  return table([["check"], ["status"], ["error of bound", "figure"], ["share", "figure"], ["time", "figure"], [""]], rows, "checks");
+  return table([["check"], ["status"], ["error of bound", "figure"], ["share", "figure"], ["time", "figure"], ["", "detail"]], rows, "checks");
 }
 
 function cellLink(id) {

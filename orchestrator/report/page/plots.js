@@ -1,7 +1,7 @@
 "use strict";
 // The drawings of a cell's panel: errors against their bounds by uPlot, durations and operators as bars beside their numbers.
 
-const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
+const DASHES = [[], [6, 4]];
 const LEAST_SHARE = 1e-4;
 const MOST_SHARE = 1e9;
 const MOST_TICK = 24;
@@ -29,21 +29,17 @@ function probesOf(cell) {
   return cell.checks.flatMap(([, , , , , , , probes]) => probes);
 }
 
-/** Error over bound of this cell's model, over opsets: a line per exporter and check that measures. */
+/** The worst error over bound of each cell of this cell's model, over opsets: a line per exporter. */
 function opsetPlot(cell, place) {
   const cells = siblings(cell).filter((other) => other.share !== null);
   const opsets = distinct("opset", cells).sort((a, b) => a - b);
-  const lines = distinct("exporter", cells).flatMap((exporter) => {
-    const own = cells.filter((each) => each.exporter === exporter);
-    const checks = [...new Set(own.flatMap((each) => each.checks.filter((check) => shareOf(check) !== null).map(([id]) => id)))];
-    return checks.map((check, at) => ({
-      label: `${exporter}, ${check}`,
-      stroke: exporterColour(exporter),
-      dash: DASHES[at % DASHES.length],
-      shares: opsets.map((opset) => most(own.filter((each) => each.opset === opset).flatMap((each) => each.checks.filter(([id]) => id === check).map(shareOf)))),
-    }));
-  });
-  return sharePlot(place, opsets.map((opset) => `opset ${opset}`), lines);
+  const lines = distinct("exporter", cells).map((exporter) => ({
+    label: exporter,
+    stroke: exporterColour(exporter),
+    dash: exporter === cell.exporter ? DASHES[0] : DASHES[1],
+    shares: opsets.map((opset) => most(cells.filter((each) => each.exporter === exporter && each.opset === opset).map((each) => each.share))),
+  }));
+  return sharePlot(place, opsets.map(String), lines);
 }
 
 function most(shares) {
@@ -73,6 +69,7 @@ function shareOptions(lines, ticks, place) {
   return {
     width: place.clientWidth,
     height: PLOT_HEIGHT,
+    padding: [null, tilted ? 4 * longest : null, null, null],
     scales: { x: { time: false, range: [-0.5, ticks.length - 0.5] }, y: { distr: 3, range: (_, low, high) => [Math.min(low, 0.01) / 2, Math.max(high, 1) * 4] } },
     axes: [
       { ...axis, ...below, splits: () => ticks.map((_, at) => at), values: (_, splits) => splits.map((at) => cut(ticks[at])) },
@@ -81,7 +78,7 @@ function shareOptions(lines, ticks, place) {
     series: [
       { label: "at", value: (_, at) => (at === null ? "" : ticks[at]) },
       ...lines.map((line) => ({ label: line.label, stroke: line.stroke, dash: line.dash, width: 2, points: { show: true, size: 7, fill: line.stroke }, value: (_, value) => (value === null ? "" : shareText(value)), spanGaps: true })),
-      { label: "bound", stroke: colour("--bad"), width: 1.5, dash: [1, 4], points: { show: false }, value: () => "100 %" },
+      { label: "bound", stroke: colour("--text"), width: 1.5, dash: [1, 4], points: { show: false }, value: () => "100 %" },
     ],
     cursor: { drag: { x: false, y: false }, y: false },
   };
