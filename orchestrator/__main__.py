@@ -38,6 +38,7 @@ VERBS = {
     "show": "orchestrator.commands.show",
     "diff": "orchestrator.commands.diff",
     "accept": "orchestrator.commands.accept",
+    "publish": "orchestrator.commands.publish",
     "doctor": "orchestrator.commands.doctor",
 }
 """The first word of the command line → the module whose `main` does it. Without a verb it is a run."""

@@ -6,10 +6,7 @@ measures it yet.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -97,22 +94,6 @@ def write(runs: Path, baseline: Baseline) -> None:
         StorageError: the disk refused.
     """
     replace_durably(runs / NAME, msgspec.json.format(msgspec.json.encode(baseline)) + b"\n")
-
-
-@contextmanager
-def locked(runs: Path) -> Iterator[None]:
-    """One that changes the baseline at a time; the others wait.
-
-    Raises:
-        StorageError: there is no such folder, or it may not be read.
-    """
-    with refusals(runs):
-        descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def accept(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as changed
@@ -26,7 +25,7 @@ from orchestrator.report.summary import Report, delivered_graphs, exit_code, out
 from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellResult, Stage, Status
 from orchestrator.spec import Plan
 from orchestrator.store import ledger
-from orchestrator.store.disk import DISK, Disk, make_folder, refusals, replace, replace_durably
+from orchestrator.store.disk import DISK, Disk, make_folder, point, refusals, replace, replace_durably
 from orchestrator.store.ledger import Ledger, Record, RunFinished, RunResumed, RunStarted, RunStatus
 
 EXIT_CODES = {
@@ -176,7 +175,7 @@ class RunFolder:
             self._delivery.remove_graphs_but(delivered_graphs(self._plan, results))
         report = write_reports(self.path)
         if status is RunStatus.FINISHED:
-            _point(self.path.parent / layout.LATEST, self.path.name)
+            point(self.path.parent / layout.LATEST, self.path.name)
         return report
 
 
@@ -307,11 +306,3 @@ def _losses(path: Path, lost: Mapping[str, Sequence[StorageError]]) -> str:
 
 def _now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-def _point(link: Path, target: str) -> None:
-    """Let a link point elsewhere, in one step."""
-    temporary = link.with_name(f".{link.name}.{secrets.token_hex(6)}")
-    with refusals(link):
-        temporary.symlink_to(target)
-        temporary.replace(link)

@@ -18,7 +18,8 @@ HERE = "artifacts/resnet50/float32"
 class Run:
     """A run of two cells that shared an artifact: its folder, and a store that holds what they made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, graph: bytes = b"graph") -> None:
+        self.graph = graph
         self.store = BlobStore(folder / "store")
         unit = synthetic.unit(targets=(synthetic.CPU, synthetic.CUDA))
         self.folder = RunFolder.create(
@@ -33,7 +34,7 @@ class Run:
 
     def finish(self, cell: str, status: Status = Status.PASSED, check: str = "parity") -> None:
         """Hand over a cell; one that failed did so in a check."""
-        graph, data = self.put("model.onnx", b"graph"), self.put("weights-0123456789ab.data", b"weights")
+        graph, data = self.put("model.onnx", self.graph), self.put("weights-0123456789ab.data", b"weights")
         attachments = (self.put("export.log", b"said"), self.put("test_data_set_0/input_0.pb", b"in"))
         wrong = {check: Check(id=check, status=CheckStatus.FAILED, detail="it is wrong")}
         self.folder.finish_cell(

@@ -18,6 +18,7 @@ from orchestrator.folder import read_run
 from orchestrator.report import wording
 from orchestrator.report.summary import outcomes, summarise
 from orchestrator.spec import RunSpec
+from orchestrator.store.disk import held
 from orchestrator.store.ledger import RunStatus
 
 DESCRIPTION = """\
@@ -87,7 +88,7 @@ def _accept(folder: Path, patterns: Sequence[str]) -> Acceptance:
     if report.run.status is not RunStatus.FINISHED:
         raise UserError(f"{folder}: did not reach its end; python -m orchestrator resume {folder} goes on with it")
     names = [cell.id for cell in report.cells]
-    with baseline.locked(folder.parent):
+    with held(folder.parent):
         before = baseline.read(folder.parent)
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in (*names, *before.cells)):

@@ -161,3 +161,36 @@ def make_folder(folder: Path, disk: Disk = DISK) -> None:
     make_folder(folder.parent, disk)
     folder.mkdir(exist_ok=True)
     disk.sync_folder(folder.parent)
+
+
+def point(link: Path, target: str, disk: Disk = DISK) -> None:
+    """Let a link point elsewhere, in one step; the name is synced.
+
+    Raises:
+        StorageError: the disk refused; the link points where it did.
+    """
+    temporary = link.with_name(f".{link.name[:100]}.{secrets.token_hex(6)}.part")
+    with refusals(link):
+        temporary.symlink_to(target)
+        try:
+            disk.rename(temporary, link)
+        except OSError:
+            temporary.unlink()
+            raise
+        disk.sync_folder(link.parent)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Have a folder for oneself; others who want that wait.
+
+    Raises:
+        StorageError: there is no such folder, or it may not be read.
+    """
+    with refusals(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

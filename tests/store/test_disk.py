@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import EnvironmentRefusedError, StorageError
-from orchestrator.store.disk import Disk, make_folder, refusals, replace, replace_durably, set_aside, write_all
+from orchestrator.store.disk import Disk, held, make_folder, point, refusals, replace, replace_durably, set_aside, write_all
 
 
 class Stingy(Disk):
@@ -120,3 +121,29 @@ def test_what_another_process_has_set_aside_just_before_is_no_error(tmp_path: Pa
     (tmp_path / "damaged").write_bytes(b"damaged")
     assert set_aside(tmp_path / "damaged") == set_aside(tmp_path / "damaged")
     assert [path.name for path in tmp_path.iterdir()] == ["damaged.bad"]
+
+
+def test_a_link_is_turned_in_one_step_or_not_at_all(tmp_path: Path) -> None:
+    link = tmp_path / "latest"
+    point(link, "a")
+    point(link, "b")
+    assert link.readlink() == Path("b")
+
+    class Refusing(Disk):
+        def rename(self, source: Path, destination: Path) -> None:  # noqa: ARG002
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    with pytest.raises(StorageError):
+        point(link, "c", Refusing())
+    assert link.readlink() == Path("b")
+    assert [*tmp_path.iterdir()] == [link]
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with held(tmp_path), pytest.raises(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
+    with pytest.raises(StorageError), held(tmp_path / "nowhere"):
+        pass
