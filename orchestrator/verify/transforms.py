@@ -52,7 +52,8 @@ def recipes(uses: Uses, wanted: Sequence[Constant]) -> Iterator[Recipe]:
 def allowed(values: np.ndarray, terms: np.ndarray | None = None) -> np.ndarray:
     """How far a recomputed tensor may be off, given the largest terms that were added up in it."""
     eps = float(ml_dtypes.finfo(values.dtype).eps)  # type: ignore[no-untyped-call]
-    return np.asarray(ROUNDINGS * eps * np.abs(values if terms is None else terms).astype(np.float64))
+    wide = np.float64 if values.dtype == np.float64 else np.float32
+    return np.asarray(np.abs(values if terms is None else terms).astype(wide) * wide(ROUNDINGS * eps))
 
 
 def _folded(fold: Fold) -> Iterator[Recipe]:

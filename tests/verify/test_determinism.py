@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+from onnx import helper
+
+from orchestrator.result import CheckStatus
+from orchestrator.spec import VerifyLevel
+from orchestrator.verify import determinism
+from orchestrator.verify.base import Candidate
+from tests.verify import samples
+
+
+def strict(candidate: Candidate) -> Candidate:
+    return replace(candidate, spec=replace(candidate.spec, level=VerifyLevel.STRICT))
+
+
+def test_an_artifact_that_repeats_itself_passes(tmp_path: Path) -> None:
+    check = determinism.check(samples.subject(samples.pair(tmp_path))).check
+    assert (check.status, check.detail) == (CheckStatus.PASSED, "the same bits twice in one session")
+
+
+def test_strict_asks_a_second_process(tmp_path: Path) -> None:
+    check = determinism.check(samples.subject(strict(samples.pair(tmp_path)))).check
+    assert (check.status, check.detail) == (
+        CheckStatus.PASSED,
+        "the same bits twice in one session and once in another process",
+    )
+
+
+def test_a_random_operator_is_told_with_the_output_that_it_reaches(tmp_path: Path) -> None:
+    def noisy(proto: onnx.ModelProto) -> None:
+        last = next(node for node in proto.graph.node if "scores" in node.output)
+        last.output[list(last.output).index("scores")] = "exact"
+        for node in proto.graph.node:
+            node.input[:] = ["exact" if name == "scores" else name for name in node.input]
+        proto.graph.node.extend(
+            [
+                helper.make_node("RandomNormalLike", ["exact"], ["noise"]),
+                helper.make_node("Add", ["exact", "noise"], ["scores"]),
+            ]
+        )
+
+    check = determinism.check(samples.subject(samples.damaged(strict(samples.pair(tmp_path)), noisy))).check
+    assert check.status is CheckStatus.FAILED
+    assert check.detail == "scores has other bits the second time in one session; scores has other bits in a second process"
