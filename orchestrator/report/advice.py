@@ -10,8 +10,7 @@ BFLOAT16_OPSET = 22
 BY_CHECK = {
     "interface": "Compare the dims, inputs and outputs in the model's config with what the model does.",
     "structure": "Ask for an opset that this exporter reaches, or take the other exporter.",
-    "branches": "A trace keeps the side that its example took: write the line with torch.where or torch.cond and take dynamo, or take "
-    "torchscript_script.",
+    "branches": "A trace keeps one side: torchscript_script keeps both, as does dynamo where torch.where or torch.cond says it.",
     "parity": "Run repro.py and look at the output that is named; a deviation that is meant gets rtol or atol in the config.",
     "shapes": "A size was frozen in the graph: look for Python numbers made from shapes, or narrow the dimension's range.",
     "delivery": "The delivered files are not those that were exported: look at the disk, then run again.",

@@ -5,6 +5,7 @@ Runs only after a check has failed. What cannot be located is said to be so, wit
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,8 @@ from orchestrator.verify.search import Inputs
 
 NUMERIC = ("parity", "shapes")
 """Checks that compare answers with eager's."""
+DIMENSION = "dimension "
+"""How `interface` begins to tell of a range that is not the one that was asked for."""
 _NODE = re.compile(r"Name:'(?P<name>[^']+)'")
 """How ONNX Runtime names the node that it could not run."""
 EPSILONS = 256
@@ -40,10 +43,18 @@ def diagnosed(subject: Subject, checks: Sequence[Check]) -> tuple[Check, ...]:
     # The smallest takes the least memory.
     probe = min(wrong, key=lambda one: sum(values.size for values in one.inputs.values()))
     try:
-        told = _Diagnosis(subject, probe, failed[0].measured).told()
+        diagnosis = _Diagnosis(subject, probe, failed[0].measured)
+        cause, told = diagnosis.cause(), diagnosis.told()
     except Exception as error:
-        told = f"Where it departs from eager could not be located: {type(error).__name__}: {error}"
-    return tuple(replace(check, detail=f"{check.detail}. {told}") if check is failed[0] else check for check in checks)
+        cause, told = "", f"Where it departs from eager could not be located: {type(error).__name__}: {error}"
+    return tuple(_completed(check, told if check is failed[0] else cause) for check in checks)
+
+
+def _completed(check: Check, told: str) -> Check:
+    """The check with what was found out, if it is about the numbers or about a dimension that is not what was asked for."""
+    concerned = check.id in NUMERIC or (check.id == "interface" and check.detail.startswith(DIMENSION))
+    wanted = told and concerned and check.status is CheckStatus.FAILED
+    return replace(check, detail=f"{check.detail}. {told}") if wanted else check
 
 
 def _is_wrong(subject: Subject, probe: Probe) -> bool:
@@ -59,11 +70,18 @@ class _Diagnosis:
         noise = max((EPSILONS * float(np.finfo(dtype).eps) for dtype in outputs), default=0.0)
         self._tolerance = max(noise, min(1e-3, (measured or 1.0) / 30))
 
+    def cause(self) -> str:
+        """A branch, a loop or a number that is otherwise on the example, in one line; empty if there is none."""
+        return _sentence(self._cause)
+
     def told(self) -> str:
-        """One line."""
-        parts = [part for part in (self._other_way() or self._frozen(), self._departure()) if part]
-        told = "; ".join(parts) or "where it departs from eager could not be located"
-        return told[:1].upper() + told[1:]
+        """The same with the first value that departs."""
+        parts = [part for part in (self._cause, self._departure()) if part]
+        return _sentence("; ".join(parts) or "where it departs from eager could not be located")
+
+    @functools.cached_property
+    def _cause(self) -> str:
+        return self._other_way() or self._frozen()
 
     def _other_way(self) -> str:
         """A branch or a loop that goes otherwise there than on the example that was exported."""
@@ -127,6 +145,10 @@ class _Diagnosis:
 
     def _eager(self, probe: Probe) -> None:
         Runner(self._subject.module)(_inputs(probe))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _inputs(probe: Probe) -> Inputs:
