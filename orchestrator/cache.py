@@ -35,6 +35,10 @@ class KeyMaker(Protocol):
         """Of all that decides a verdict."""
         ...
 
+    def answers_key(self, unit: Unit, *, threads: int) -> Key:
+        """Of all that decides what eager answers on the probes."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
@@ -89,6 +93,12 @@ class Cache:
         export, verify = self._keys[result.cell]
         why_exported = self._why.get(result.cell)
         return replace(result, export_key=export.digest, verify_key=verify.digest, why_exported=why_exported)
+
+    def answers_key(self, unit: Unit) -> str:
+        """Digest of the key under which eager's answers are shared; empty where the run ignores what is known."""
+        if self._plan.settings.force:
+            return ""
+        return self._maker.answers_key(unit, threads=self._plan.settings.cluster.threads_per_worker).digest
 
     def missed(self, cell: str) -> None:
         """A hit could not be handed out: the cell is done after all."""

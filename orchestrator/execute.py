@@ -66,7 +66,7 @@ def _work(plan: Plan, folder: RunFolder, view: live.View, cache: Cache, known: K
                 view.on_event(CellFinished(result=hit))
             else:
                 cache.missed(hit.cell)
-        tasks = [task for unit in longest_first(plan) if waiting(task := _task(plan, unit, done, known.exported))]
+        tasks = [task for unit in longest_first(plan) if waiting(task := _task(plan, unit, done, known.exported, cache))]
         with closing(schedulers.load(plan.settings.cluster.kind)(tasks, plan.settings.cluster)) as events:
             for event in events:
                 view.on_event(_recorded(event, folder, cache) if isinstance(event, CellFinished) else event)
@@ -78,7 +78,7 @@ def _recorded(event: CellFinished, folder: RunFolder, cache: Cache) -> CellFinis
     return CellFinished(result=result)
 
 
-def _task(plan: Plan, unit: Unit, done: Collection[str], exported: Mapping[str, CellResult]) -> UnitTask:
+def _task(plan: Plan, unit: Unit, done: Collection[str], exported: Mapping[str, CellResult], cache: Cache) -> UnitTask:
     settings, cells = plan.settings, {cell.id for cell in unit.cells}
     return UnitTask(
         unit=unit,
@@ -86,6 +86,7 @@ def _task(plan: Plan, unit: Unit, done: Collection[str], exported: Mapping[str, 
         trust=settings.trust,
         threads=settings.cluster.threads_per_worker,
         done=tuple(cell for cell in done if cell in cells),
+        answers=cache.answers_key(unit),
         tools=surroundings.fingerprint(),
         exported={cell: result for cell, result in exported.items() if cell in cells},
     )

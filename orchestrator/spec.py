@@ -330,6 +330,8 @@ class UnitTask:
     threads: int
     done: tuple[str, ...] = field(default=())
     """Cells of the unit that already have a verdict and are not to be done again."""
+    answers: str = ""
+    """Key of eager's answers, see `keys.cells.Keys.answers_key`; empty asks the module whatever the store knows."""
     tools: str = ""
     """What the keys say of tools, environment and platform, see `keys.surroundings.fingerprint`; empty asks for nothing."""
     exported: Mapping[str, CellResult] = field(default_factory=dict)

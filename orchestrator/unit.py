@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from exporters.registry import EXPORTERS
 from orchestrator.artifact import described
 from orchestrator.build import module as module_builder
 from orchestrator.build import translations
-from orchestrator.errors import WrongToolsError
+from orchestrator.errors import StorageError, WrongToolsError
 from orchestrator.keys import surroundings
 from orchestrator.result import (
     Artifact,
@@ -36,19 +36,21 @@ from orchestrator.result import (
 from orchestrator.spec import Cell, UnitTask, VerifyLevel
 from orchestrator.stages import Stages, failure
 from orchestrator.store.blobs import BlobStore
-from orchestrator.verify import probes, reference, verifier
+from orchestrator.store.index import Index
+from orchestrator.verify import probes, recall, reference, verifier
 from orchestrator.verify.base import Candidate
 from orchestrator.verify.shared import Shared
 
 if TYPE_CHECKING:
     import torch
 
-    from orchestrator.verify.reference import Reference
+    from orchestrator.verify.reference import Answers, Reference
 
 
 EXPORTER_WARNING = "exporter_warning"
 """Kind of the findings that come from the export and not from its verification."""
 SOURCES = "sources.json"
+ANSWERS = "answers.safetensors"
 
 
 def run(task: UnitTask, folder: Path) -> Iterator[Event]:
@@ -148,11 +150,25 @@ class _UnitRun:
         return built.module
 
     def _compute_reference(self, module: torch.nn.Module) -> None:
-        self.reference = reference.compute(module, self.unit.model, self.unit.dtype, self.unit.verify)
+        self.reference = reference.of(module, self._answers(module), self.unit.verify.level)
         self.findings = self.reference.findings
         self.test_data = tuple(
             self._put(name) for name in verifier.write_test_data(self.reference, self.unit.model, self.folder)
         )
+
+    def _answers(self, module: torch.nn.Module) -> Answers:
+        """What eager answers; from the store, if another worker or an earlier night has asked."""
+        index = Index(Path(self.task.store))
+        if self.task.answers and (kept := index.answers(self.task.answers)):
+            with suppress(StorageError):
+                self.store.get(kept.sha256, self.folder / kept.name)
+                if answers := recall.load(self.folder / kept.name):
+                    return answers
+        answers = reference.answer(module, self.unit.model, self.unit.dtype, self.unit.verify)
+        if self.task.answers:
+            sha256, size = self.store.put_bytes(recall.dump(answers))
+            index.put_answers(self.task.answers, FileRef(name=ANSWERS, sha256=sha256, bytes=size))
+        return answers
 
     def _export(self, module: torch.nn.Module) -> Iterator[Event]:
         """Ask for all opsets at once; an opset that raises costs its own cells, and the rest is asked for again."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from orchestrator.keys import surroundings
 from orchestrator.result import CellFinished, CellResult, Event, Stage, StageStarted, Status
 from orchestrator.spec import BuildSpec, ModelSpec, OutputSpec, UnitTask, VerifyLevel, VerifySpec, WeightsSpec
 from orchestrator.store.blobs import BlobStore
+from orchestrator.store.index import Index
+from orchestrator.verify import reference
 from orchestrator.verify.registry import CHECKS
 from tests import synthetic
 from tests.declared import OPTIONS
@@ -39,8 +42,7 @@ def task(tmp_path: Path) -> UnitTask:
 
 
 def run(task: UnitTask, tmp_path: Path) -> list[Event]:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=tmp_path))
     return list(unit.run(task, scratch))
 
 
@@ -80,6 +82,29 @@ def test_what_depends_on_the_graph_alone_is_verified_once(task: UnitTask, tmp_pa
         check.id: first.cell if CHECKS[check.id].shared else None for check in first.checks
     }
     assert {check.id: check.status for check in first.checks} == {check.id: check.status for check in second.checks}
+
+
+def test_eager_is_asked_once_for_all_units_of_a_model(task: UnitTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ask = reference.answer
+    monkeypatch.setattr(reference, "answer", lambda module, model, *rest: asked.append(model.name) or ask(module, model, *rest))
+    keyed = replace(task, answers="ab" * 32)
+    first, second = (results(run(keyed, tmp_path)) for _ in range(2))
+    assert asked == ["tiny"]
+    assert [[(c.id, c.status, c.measured) for c in one.checks] for one in first.values()] == [
+        [(c.id, c.status, c.measured) for c in one.checks] for one in second.values()
+    ]
+    results(run(task, tmp_path))
+    assert len(asked) == 2, "without a key nothing is recalled"
+
+
+def test_answers_that_the_store_lost_are_asked_for_again(task: UnitTask, tmp_path: Path) -> None:
+    keyed = replace(task, answers="ab" * 32)
+    run(keyed, tmp_path)
+    kept = Index(Path(task.store)).answers(keyed.answers)
+    assert kept is not None
+    next(Path(task.store).rglob(f"*{kept.sha256[4:]}*")).write_bytes(b"damaged")
+    assert {result.status for result in results(run(keyed, tmp_path)).values()} == {Status.PASSED}
 
 
 def test_why_an_opset_shares_nothing_is_told(task: UnitTask, tmp_path: Path) -> None:

@@ -85,6 +85,22 @@ class Keys:
         target = {**picked(cell.target, VERIFIED), **self._processors(cell.target)}
         return _key({**self._verified[id(unit)][1], "export": export.digest, "target": target, "threads": threads})
 
+    def answers_key(self, unit: Unit, *, threads: int) -> Key:
+        """The key of what eager answers on a model's probes, which all exporters are judged against.
+
+        Args:
+            unit: One that exports the model.
+            threads: That torch may use within an operator.
+
+        Raises:
+            OSError: A weights file or a source cannot be read.
+        """
+        if id(unit) not in self._exported:
+            self._exported[id(unit)] = (unit, self._export_parts(_as_sent(unit)))
+        of_the_model = {part: value for part, value in self._exported[id(unit)][1].items() if part != "exporter"}
+        asked = {"level": unit.verify.level.value, "cases": picked(unit.model, VERIFIED)["cases"]}
+        return _key({**of_the_model, "asked": asked, "verification": self._verification, "threads": threads})
+
     def _export_parts(self, unit: Unit) -> Mapping[str, Any]:
         model = picked(unit.model, EXPORTED)
         inputs, outputs = model.pop("inputs"), model.pop("outputs")

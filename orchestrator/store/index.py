@@ -19,7 +19,7 @@ import msgspec
 
 from orchestrator import layout
 from orchestrator.errors import EnvironmentRefusedError, StorageError
-from orchestrator.result import CellResult
+from orchestrator.result import CellResult, FileRef
 from orchestrator.store.disk import DISK, Disk, make_folder, refusals, replace_durably, set_aside
 
 SCHEMA_VERSION = 1
@@ -49,7 +49,14 @@ class _Mark(msgspec.Struct, frozen=True):
     schema_version: Annotated[int, msgspec.Meta(ge=1)]
 
 
-_Entry = TypeVar("_Entry", Exported, CellResult, Last)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """What eager answered on a model's probes, under the digest of the key that says which."""
+
+    file: FileRef
+
+
+_Entry = TypeVar("_Entry", Exported, CellResult, Last, Answered)
 
 
 class Index:
@@ -72,6 +79,15 @@ class Index:
         """The parts of the key of a cell's newest export."""
         entry = self._read(self._cell_path(cell), Last)
         return entry.parts if entry else None
+
+    def answers(self, answers_key: str) -> FileRef | None:
+        """The blob with eager's answers under this key."""
+        entry = self._read(self._path("answers", answers_key), Answered)
+        return entry.file if entry else None
+
+    def put_answers(self, answers_key: str, file: FileRef) -> None:
+        """Remember eager's answers; see `put_exported`."""
+        self._write(self._path("answers", answers_key), Answered(file=file))
 
     def put_exported(self, export_key: str, result: CellResult) -> None:
         """Remember an artifact whose blobs are in the store.

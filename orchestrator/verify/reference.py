@@ -9,7 +9,7 @@ import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import ml_dtypes
@@ -26,6 +26,7 @@ from orchestrator.verify.sites import Observer, Site, Value
 from orchestrator.verify.sizes import on_other_paths
 from orchestrator.verify.uses import Uses
 
+FULL = (VerifyLevel.STANDARD, VerifyLevel.STRICT)
 Kind = Literal["example", "case", "values", "sizes", "turned", "edge"]
 
 
@@ -50,8 +51,8 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
-    """All probes that eager answers to, the example first."""
+class Answers:
+    """What eager answers to all probes, the example first; see `recall` for how it is kept."""
 
     probes: tuple[Probe, ...]
     vacuous: Mapping[str, str]
@@ -61,14 +62,8 @@ class Reference:
     """Inputs of the example's sizes that were searched for, because eager decides otherwise there than on all probes."""
     search: Search = field(default_factory=Search)
     """What that came to."""
-    uses: Callable[[], Uses]
-    """Which tensors of its state the module uses; watched at the first call, on the example and the cases once more."""
-    edges: tuple[Probe, ...]
+    edges: tuple[Probe, ...] = ()
     """Large, tiny, nearly constant and non-finite inputs, see `edges`; nothing at quick."""
-    other_modes: Callable[[], tuple[OtherMode, ...]]
-    """What the module answers on the example in the modes that it is not in; asked at the first call."""
-    state: Mapping[str, str]
-    """The module's flags, parameters and buffers before any export, see `modes.snapshot`; nothing at quick."""
 
     @property
     def example(self) -> Probe:
@@ -76,7 +71,41 @@ class Reference:
         return self.probes[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reference(Answers):
+    """What an artifact is judged against: eager's answers, and what only the module at hand can tell."""
+
+    uses: Callable[[], Uses]
+    """Which tensors of its state the module uses; watched at the first call, on the example and the cases once more."""
+    other_modes: Callable[[], tuple[OtherMode, ...]]
+    """What the module answers on the example in the modes that it is not in; asked at the first call."""
+    state: Mapping[str, str]
+    """The module's flags, parameters and buffers before any export, see `modes.snapshot`; nothing at quick."""
+
+
 def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifySpec) -> Reference:
+    """Everything at once: `answer` and `of`."""
+    return of(module, answer(module, model, dtype, spec), spec.level)
+
+
+def of(module: torch.nn.Module, answers: Answers, level: VerifyLevel) -> Reference:
+    """The reference of a module whose answers are known.
+
+    Args:
+        module: In the dtype and mode of the cell, before any export.
+        answers: Of this module, or of an equal one in another process.
+        level: How much will be proved with it.
+    """
+    named = [tensors(probe) for probe in answers.probes if probe.kind != "sizes"]
+    return Reference(
+        **{field.name: getattr(answers, field.name) for field in fields(answers)},
+        other_modes=functools.cache(lambda: modes.other_modes(module, tensors(answers.example))),
+        state=modes.snapshot(module) if level in FULL else {},
+        uses=functools.cache(lambda: uses.observe(module, named)),
+    )
+
+
+def answer(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifySpec) -> Answers:
     """Run the eager module on the probes.
 
     The module is left as it was: it may move its statistics in training mode, or count its calls in any.
@@ -105,17 +134,13 @@ def compute(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifyS
         )
     searched = _searched(eager, found, spec)
     turned = [eager.probe(name, "turned", found[0].sizes, inputs) for name, inputs in searched.turned]
-    full = spec.level in (VerifyLevel.STANDARD, VerifyLevel.STRICT)
-    return Reference(
+    return Answers(
         probes=tuple(found),
         vacuous=_vacuous(found, model),
         findings=tuple(dict.fromkeys(eager.findings)),
         turned=tuple(probe for probe in turned if probe is not None),
         search=searched,
-        edges=tuple(_at_edges(eager, model, spec, dtype)) if full else (),
-        other_modes=functools.cache(lambda: modes.other_modes(module, tensors(found[0]))),
-        state=modes.snapshot(module) if full else {},
-        uses=functools.cache(lambda: uses.observe(module, [tensors(probe) for probe in found if probe.kind != "sizes"])),
+        edges=tuple(_at_edges(eager, model, spec, dtype)) if spec.level in FULL else (),
     )
 
 
@@ -175,7 +200,7 @@ class _Eager:
 
     def repeats(self, example: Probe) -> bool:
         """Whether it answers the same bits when it is asked again, this time unobserved."""
-        again = self._runner({name: _tensor(value) for name, value in example.inputs.items()})
+        again = self._runner({name: tensor_of(value) for name, value in example.inputs.items()})
         return [_bits(values) for values in again] == [_bits(values) for values in example.outputs]
 
 
@@ -198,7 +223,7 @@ def _searched(eager: _Eager, found: Sequence[Probe], spec: VerifySpec) -> Search
     bases = [probe for probe in found if probe.sizes == example.sizes]
     return search(
         outcomes,
-        [(probe.name, {name: _tensor(value) for name, value in probe.inputs.items()}) for probe in bases],
+        [(probe.name, {name: tensor_of(value) for name, value in probe.inputs.items()}) for probe in bases],
         eager.model.inputs,
         example.sizes,
         eager.decides,
@@ -230,7 +255,7 @@ class Runner:
 
 def tensors(probe: Probe) -> list[torch.Tensor]:
     """The inputs of a probe as the module takes them, by position."""
-    return [_tensor(values) for values in probe.inputs.values()]
+    return [tensor_of(values) for values in probe.inputs.values()]
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
@@ -296,7 +321,8 @@ def _bits(values: np.ndarray) -> tuple[tuple[int, ...], str, bytes]:
     return values.shape, values.dtype.name, values.tobytes()
 
 
-def _tensor(values: np.ndarray) -> torch.Tensor:
+def tensor_of(values: np.ndarray) -> torch.Tensor:
+    """A copy as tensor, the other way round than `array`."""
     if values.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16)
     return torch.from_numpy(values.copy())

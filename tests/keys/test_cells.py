@@ -249,6 +249,29 @@ def test_everything_else_changes_no_key(fleet: Fleet, change: str) -> None:
     assert fleet.keys() == NOTHING[change](fleet)
 
 
+def test_what_eager_answers_depends_on_the_model_and_the_probes_and_on_no_exporter(fleet: Fleet) -> None:
+    def key(threads: int = 1, **changes: Any) -> str:
+        return Keys(("*",)).answers_key(replace(fleet.unit, **changes), threads=threads).digest
+
+    unit, spec, model = fleet.unit, fleet.unit.verify, fleet.unit.model
+    same = [
+        key(exporter=ExporterSpec(name="torchscript", options={"do_constant_folding": True})),
+        key(verify=replace(spec, k=spec.k + 1)),
+        key(cells=(), estimate=3.0),
+    ]
+    others = [
+        key(threads=2),
+        key(dtype="float64" if unit.dtype != "float64" else "float32"),
+        key(verify=replace(spec, seed=spec.seed + 1)),
+        key(verify=replace(spec, level=VerifyLevel.STRICT)),
+        key(model=replace(model, cases=())),
+        key(model=replace(model, inputs=model.inputs[:1])),
+        key(model=replace(model, weights=WeightsSpec(seed=7))),
+    ]
+    assert set(same) == {key()}
+    assert len({*others, key()}) == len(others) + 1
+
+
 def test_all_changes_lead_to_different_keys(fleet: Fleet) -> None:
     exported = {name: change(fleet)[0] for name, change in EXPORTS.items()}
     assert len({*exported.values(), fleet.keys()[0]}) == len(exported) + 1
