@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator import baseline, runs
@@ -24,6 +25,7 @@ EPILOG = """\
 examples:
   python -m orchestrator gc
   python -m orchestrator gc --keep 7 --max-size 200GB --delete
+  python -m orchestrator gc --keep-runs 90 --delete
   python -m orchestrator gc --store /shared/store --runs /home/a/runs --runs /home/b/runs
 
 Runs in folders that are not named with --runs keep their folders, but `report` can no longer rebuild them.
@@ -53,10 +55,19 @@ def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:
         raise UserError(f"--max-size {arguments.max_size}: no size; write for example 500MB or 200GiB")
     if arguments.keep < 1:
         raise UserError(f"--keep {arguments.keep}: at least one day")
+    if arguments.keep_runs is not None and arguments.keep_runs < 1:
+        raise UserError(f"--keep-runs {arguments.keep_runs}: at least one day")
     with gc.locked(store):
-        garbage = gc.find(store, gc.runs_of(folders, store), time.time(), arguments.keep * DAY, limit, baseline.files(folders))
+        old = gc.old_runs(folders, datetime.now(UTC), arguments.keep_runs) if arguments.keep_runs else []
+        size = sum(map(gc.bytes_of, old))
+        roots = gc.runs_of(folders, store, gone=old)
+        garbage = gc.find(store, roots, time.time(), arguments.keep * DAY, limit, baseline.files(folders))
         if arguments.delete:
+            for run in old:
+                gc.remove_run(run)
             gc.remove(garbage)
+    if old:
+        sys.stdout.write(f"  {'runs':<10} {len(old):>8,}  {wording.size(size):>8}\n")
     sys.stdout.writelines(f"{line}\n" for line in _lines(garbage, deleted=arguments.delete))
     return 0
 
@@ -66,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--delete", action="store_true", help="remove it; without this it is only told")
     parser.add_argument("--keep", type=int, default=30, metavar="DAYS", help="for which unwanted outcomes stay (30)")
     parser.add_argument("--max-size", metavar="SIZE", help="of the blobs that stay; the least wanted outcomes go first")
+    parser.add_argument(
+        "--keep-runs", type=int, metavar="DAYS", help="remove folders of older runs too, but the newest; else none"
+    )
     parser.add_argument("--runs", action="append", metavar="DIR", help="folder of run folders whose results stay (runs)")
     parser.add_argument("--store", metavar="DIR", help="the store (.store in the first folder of runs)")
     return parser

@@ -10,16 +10,18 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from orchestrator import layout, runs
-from orchestrator.errors import EnvironmentRefusedError, OrchestratorError
+from orchestrator.errors import EnvironmentRefusedError, OrchestratorError, StorageError
 from orchestrator.result import CellFinished
 from orchestrator.store import ledger
 from orchestrator.store.disk import BAD, TEMPORARY, refusals
@@ -128,14 +130,51 @@ def remove(garbage: Garbage) -> None:
             _let_go(item)
 
 
-def runs_of(folders: Collection[Path], store: Path) -> list[Path]:
+def old_runs(folders: Collection[Path], now: datetime, days: int) -> list[Path]:
+    """The runs that began longer ago than so many days, but for the newest, the latest that finished, and those at work.
+
+    Args:
+        folders: Of runs.
+        now: With a time zone.
+        days: For which runs stay.
+    """
+    found = []
+    for folder in folders:
+        newest, *others = [*runs.newest_first(folder)] or [folder]
+        limit = runs.new_id(now - timedelta(days=days))
+        spared = {newest.resolve(), (folder / layout.LATEST).resolve()}
+        found += [run for run in others if run.name < limit and run.resolve() not in spared and not _is_written(run)]
+    return found
+
+
+def remove_run(run: Path) -> None:
+    """Remove the folder of a run; it is none any more from the first instant on.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with refusals(run):
+        shutil.rmtree(run.rename(run.with_name(f".{run.name}.part")))
+
+
+def bytes_of(folder: Path) -> int:
+    """Of all files below a folder."""
+    return sum(item.bytes for item in _items(folder))
+
+
+def runs_of(folders: Collection[Path], store: Path, gone: Collection[Path] = ()) -> list[Path]:
     """The runs that keep what they refer to in this store.
+
+    Args:
+        folders: Of runs.
+        store: The store.
+        gone: Runs that do not count any more.
 
     Raises:
         EnvironmentRefusedError: one cannot be read: what it refers to is not known, so that nothing may go.
     """
     found = []
-    for run in (run for folder in folders for run in runs.newest_first(folder)):
+    for run in (run for folder in folders for run in runs.newest_first(folder) if run not in gone):
         try:
             kept_in = Path(msgspec.json.decode((run / layout.PLAN).read_bytes())["settings"]["store"])
         except (OSError, OrchestratorError, msgspec.MsgspecError, KeyError, TypeError) as error:
@@ -153,6 +192,17 @@ def _let_go(item: Item) -> None:
         aside.unlink()
     else:
         aside.rename(item.path)
+
+
+def _is_written(run: Path) -> bool:
+    """Whether a process is at work on it; a run without a ledger has none."""
+    try:
+        with ledger.writers_kept_away(run / layout.LEDGER):
+            return False
+    except StorageError:
+        return False
+    except EnvironmentRefusedError:
+        return True
 
 
 def _referred(run: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.commands import gc
 from orchestrator.errors import EnvironmentRefusedError, UserError
 from orchestrator.spec import RunSpec
+from tests.nights import night
 from tests.small_run import CPU, Run
 
 
@@ -74,3 +75,18 @@ def test_what_a_baseline_holds_stays_and_one_that_is_damaged_stops_it(store: Pat
     path.write_text("{")
     with pytest.raises(EnvironmentRefusedError, match="damaged"):
         call("--store", "store", "--delete")
+
+
+def test_old_runs_go_only_if_that_is_asked_for_and_what_they_referred_to_with_them(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = {*(tmp_path / "runs").iterdir()}
+    old = night(tmp_path / "runs", 1)
+    call("--store", "store", "--keep-runs", "3")
+    assert "runs              1" in capsys.readouterr().out
+    call("--store", "store", "--delete")
+    assert old.exists()
+    call("--store", "store", "--keep-runs", "3", "--delete")
+    assert {*(tmp_path / "runs").iterdir()} == newest
+    with pytest.raises(UserError, match="--keep-runs 0: at least one day"):
+        call("--store", str(store), "--keep-runs", "0")

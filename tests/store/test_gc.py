@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ from orchestrator.result import CellResult, FileRef
 from orchestrator.store import gc
 from orchestrator.store.blobs import BlobStore
 from orchestrator.store.index import Index, prepare
+from orchestrator.store.ledger import Ledger
 from tests import synthetic
+from tests.nights import night
 from tests.small_run import CPU, Run
 
 DAY = 24 * 3600.0
@@ -152,3 +156,23 @@ def test_what_was_accepted_stays_though_no_run_refers_to_it(store: Store) -> Non
     accepted, other = store.put(b"accepted", 90), store.put(b"other", 90)
     garbage = gc.find(store.root, [], NOW, 30 * DAY, pinned=[accepted.sha256])
     assert [item.path.parent.name + item.path.name for item in garbage.blobs] == [other.sha256]
+
+
+def test_old_runs_are_all_but_the_newest_the_latest_and_those_at_work(tmp_path: Path) -> None:
+    days = {day: night(tmp_path, day) for day in (1, 2, 3, 4, 9)}
+    (tmp_path / "latest").symlink_to(days[2].name)
+    now = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    assert gc.old_runs([tmp_path, tmp_path / "nowhere"], now, 5) == [days[4], days[3], days[1]]
+    assert gc.old_runs([tmp_path], now, 8) == [days[1]]
+    at_work, _ = Ledger.reopen(days[3] / "ledger.jsonl")
+    assert gc.old_runs([tmp_path], now, 5) == [days[4], days[1]]
+    at_work.close()
+    shutil.rmtree(days[9])
+    assert gc.old_runs([tmp_path], now, 5) == [days[3], days[1]]
+
+
+def test_a_run_is_removed_as_a_whole(tmp_path: Path) -> None:
+    run = night(tmp_path, 1)
+    assert gc.bytes_of(run) > 1000
+    gc.remove_run(run)
+    assert [*tmp_path.iterdir()] == []
