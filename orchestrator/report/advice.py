@@ -10,12 +10,17 @@ BFLOAT16_OPSET = 22
 BY_CHECK = {
     "interface": "Compare the dims, inputs and outputs in the model's config with what the model does.",
     "structure": "Ask for an opset that this exporter reaches, or take the other exporter.",
-    "branches": "A trace keeps one side: torchscript_script keeps both, as does dynamo where torch.where or torch.cond says it.",
+    "branches": "A trace keeps one side: torchscript_script keeps both, dynamo too where torch.where or torch.cond says it.",
     "parity": "Run repro.py and look at the output that is named; a deviation that is meant gets rtol or atol in the config.",
     "shapes": "A size was frozen in the graph: look for Python numbers made from shapes, or narrow the dimension's range.",
+    "mode": "It answers as in the other mode: take the other exporter, or find the submodule that is not in the model's mode.",
     "delivery": "The delivered files are not those that were exported: look at the disk, then run again.",
 }
-"""By the first check that failed."""
+"""By the first check that failed, or by one of `CAUSES`."""
+CAUSES = ("branches", "mode")
+"""Checks that know the reason of what others only see."""
+TRAINING = "in training mode"
+"""How `structure` calls what does not follow the model's mode."""
 BY_STATUS = {
     Status.CRASHED: "The end of the log says where; cluster=inline runs the cell in this process, for a debugger.",
     Status.TIMEOUT: "If it is only slow, give it more time: limits.seconds=…",
@@ -50,10 +55,14 @@ def next_step(cell: CellReport) -> str:
 
 
 def _by_check(cell: CellReport) -> str:
-    failed = (check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR))
-    first = next(failed, "")
+    failed = [check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR)]
+    first = next(iter(failed), "")
     if cell.dtype == "bfloat16" and first == "structure" and (cell.opset or 0) < BFLOAT16_OPSET:
         return f"Many operators take bfloat16 from opset {BFLOAT16_OPSET} on only: ask for it, with target=reference."
     if cell.dtype == "bfloat16" and cell.target == "cpu":
         return "Judge it with target=reference: ONNX Runtime's CPU provider has no bfloat16 kernels."
-    return BY_CHECK.get(first, "Run repro.py and look at what the check names.")
+    if first == "structure" and TRAINING in cell.reason:
+        return "Let it follow the model's mode (training=self.training, a module that eval() reaches), or declare mode: train."
+    # What the numbers show first has its reason in another check.
+    told = next((check for check in CAUSES if check in failed), first)
+    return BY_CHECK.get(told, "Run repro.py and look at what the check names.")

@@ -24,13 +24,14 @@ EXPORTERS = ("dynamo", "torchscript", "torchscript_script")
 HEAD = """\
 # The limits
 
-Small models that are right in eager, and what each exporter makes of them: *right*, *wrong* without a word of its own, with the
-checks that said so, or *refused* with an error. Nothing in their configs hints at what is wrong with them. Each is a model to try:
+Small models that are right in eager, and what each exporter makes of them: *right*; *wrong* without a word of its own, with the
+checks that said so; or *refused* with an error. Nothing in their configs hints at what is wrong with them. To try one:
 
     $ python -m orchestrator +model=limits/tensor_if exporter=torchscript
 
-Judged at the standard level. *Exported* by torch is every cell that is not refused: without the checks all of these would have been
-delivered. Made by `python -m orchestrator.report.limits RUN`, which reads report.json.
+Judged at the standard level. What is wrong here was exported without an error: only a check kept it from being delivered. Shown
+of each is the first line that the run printed, and the next step. Made by `python -m orchestrator.report.limits RUN`, which
+reads report.json.
 """
 
 
@@ -70,7 +71,6 @@ def _section(model: str, cells: Mapping[tuple[str, str], CellReport]) -> Iterato
     for exporter in EXPORTERS:
         if cell := cells.get((model, exporter)):
             yield from _told(exporter, cell)
-    yield ""
 
 
 def _told(exporter: str, cell: CellReport) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import onnx
@@ -29,8 +30,14 @@ def check(subject: Subject) -> Verdict:
     if subject.model.mode == "eval":
         problems += _training(proto, nodes, subject.sources)
     if complaint := subject.native():
-        problems.append(f"onnx's checker: {complaint}")
+        problems.append(f"onnx's checker: {complaint}{_place(complaint, subject.sources)}")
     return judged("structure", problems, f"opset {subject.artifact.opset}, IR version {proto.ir_version}, {len(nodes)} nodes")
+
+
+def _place(complaint: str, sources: Mapping[str, str]) -> str:
+    """The model's line of the node that the checker names."""
+    found = re.search(r"node name: (?P<name>[^)\s]+)", complaint)
+    return f" (at {sources[found['name']]})" if found and found["name"] in sources else ""
 
 
 def _opset(subject: Subject) -> Iterator[str]:
