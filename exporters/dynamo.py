@@ -114,7 +114,7 @@ class _Export:
             if opset != first:
                 yield Progress(step=Step.EMIT, opset=opset)
                 resumed = time.perf_counter()
-                again = graph.stamp(model, written, self._folder, _stem(opset), opset=opset, ir_version=model.ir_version)
+                again = graph.stamp(written, self._folder, _stem(opset), opset=opset, ir_version=model.ir_version)
                 yield self._emission(opset, "stamped", again, source, 0.0, time.perf_counter() - resumed)
 
     def _each_alone(self, opsets: Sequence[int], error: Exception) -> Iterator[Progress | Emission]:

@@ -57,34 +57,39 @@ def write(model: ir.Model, folder: Path, stem: str, *, weights_as_inputs: bool =
     added = list(model.graph.initializers.values()) if weights_as_inputs else []
     model.graph.inputs.extend(added)
     return Written(
-        files=(_serialise(model, folder, stem), *data),
+        # ir.save would look at external data again; the proto holds references only.
+        files=(_save(ir.to_proto(model), folder, stem), *data),
         opset=model.opset_imports[""],
         sources=lines,
         weights_as_inputs=tuple(value.name or "" for value in added),
     )
 
 
-def stamp(model: ir.Model, written: Written, folder: Path, stem: str, *, opset: int, ir_version: int) -> Written:
+def stamp(written: Written, folder: Path, stem: str, *, opset: int, ir_version: int) -> Written:
     """Write a graph once more that says another opset and IR version of itself, and nothing else.
 
     Args:
-        model: As `write` has left it; without functions, which have opsets of their own.
-        written: What `write` returned.
+        written: What `write` returned for a graph without functions, which would have opsets of their own.
         folder: The same as there.
         stem: Name of this graph file without its suffix.
         opset: Of the default domain.
         ir_version: As the exporter writes it with this opset.
     """
-    assert not model.functions
-    model.opset_imports[""] = opset
-    model.ir_version = ir_version
-    return replace(written, files=(_serialise(model, folder, stem), *written.files[1:]), opset=opset)
+    proto = onnx.load(folder / written.files[0], load_external_data=False)
+    assert not proto.functions
+    proto.ir_version = ir_version
+    _default_domain(proto).version = opset
+    return replace(written, files=(_save(proto, folder, stem), *written.files[1:]), opset=opset)
 
 
-def _serialise(model: ir.Model, folder: Path, stem: str) -> str:
-    # ir.save would look at external data again; the proto holds references only.
-    (folder / f"{stem}.onnx").write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+def _save(proto: onnx.ModelProto, folder: Path, stem: str) -> str:
+    (folder / f"{stem}.onnx").write_bytes(proto.SerializeToString(deterministic=True))
     return f"{stem}.onnx"
+
+
+def _default_domain(proto: onnx.ModelProto) -> onnx.OperatorSetIdProto:
+    (found,) = (imported for imported in proto.opset_import if imported.domain in {"", "ai.onnx"})
+    return found
 
 
 def digest_without_stamps(path: Path) -> str:

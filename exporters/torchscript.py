@@ -146,9 +146,7 @@ class _Export:
             yield Progress(step=Step.EMIT, opset=opset)
             began = time.perf_counter()
             ir_version = sharing.ir_version(opset)
-            written = graph.stamp(
-                captured.model, captured.written, self._folder, self._stem(opset), opset=opset, ir_version=ir_version
-            )
+            written = graph.stamp(captured.written, self._folder, self._stem(opset), opset=opset, ir_version=ir_version)
             stamped = replace(captured, written=written, capture_seconds=0.0, emit_seconds=time.perf_counter() - began)
             yield replace(_emission(opset, stamped), made_from="stamped")
 

@@ -68,7 +68,7 @@ def test_what_an_exporter_folded_is_named_by_place_and_the_modules_own_weights_k
 def test_a_stamped_graph_differs_in_its_stamps_alone(tmp_path: Path) -> None:
     made = model(total("a"), [weight("a", 1)])
     written = graph.write(made, tmp_path, "m")
-    stamped = graph.stamp(made, written, tmp_path, "n", opset=21, ir_version=11)
+    stamped = graph.stamp(written, tmp_path, "n", opset=21, ir_version=11)
     assert (stamped.files, stamped.opset) == (("n.onnx", *written.files[1:]), 21)
     first, second = (onnx.load(tmp_path / name, load_external_data=False) for name in ("m.onnx", "n.onnx"))
     assert (second.ir_version, second.opset_import[0].version) == (11, 21)
