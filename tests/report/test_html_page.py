@@ -75,7 +75,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "worse": synthetic.worse_than_accepted(),
         "shared": shared(),
         "hostile": hostile_run(),
-        "big": made_up(540),
+        "big": made_up(360),
     }
     for name, (plan, records) in runs.items():
         paths[name] = folder / f"{name}.html"
@@ -170,11 +170,11 @@ def test_a_cause_and_a_step_of_the_funnel_show_their_cells(visit: Any) -> None:
     causes = seen.page.locator(".cause", has=seen.page.get_by_role("button"))
     number = int(causes.first.locator(".number").inner_text().split()[0])
     causes.first.get_by_role("button").click()
-    assert seen.shown() == f"{number} of 540 cells (one cause)"
+    assert seen.shown() == f"{number} of 360 cells (one cause)"
     lost = seen.page.locator(".funnel button").first
     number = int(re.sub(r"\D", "", lost.inner_text().split("\n")[-1]))
     lost.click()
-    assert seen.shown() == f"{number} of 540 cells (fell out at captured)"
+    assert seen.shown() == f"{number} of 360 cells (fell out at captured)"
 
 
 def test_what_is_worse_than_accepted_is_told_apart_from_what_passed(visit: Any) -> None:

@@ -9,7 +9,11 @@ let matches = CELLS;
 let listed = 0;
 
 const matrix = new Matrix(document.getElementById("matrix"), (cell) => panel.open(cell));
-const panel = new Panel(document.getElementById("panel"), () => matches, (cell) => matrix.focusCell(cell));
+const panel = new Panel(
+  document.getElementById("panel"),
+  () => matches,
+  (cell) => matrix.focusCell(cell),
+);
 
 function wanted(cell) {
   return (
@@ -27,9 +31,16 @@ function apply() {
   matches = CELLS.filter(wanted);
   matrix.show(matches);
   drawList();
-  const special = [filters.cause !== null && "one cause", filters.fell !== null && `fell out at ${filters.fell}`, filters.rule !== null && `worse by ${filters.rule}`].filter(Boolean).join(", ");
+  const special = [
+    filters.cause !== null && "one cause",
+    filters.fell !== null && `fell out at ${filters.fell}`,
+    filters.rule !== null && `worse by ${filters.rule}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
   const all = matches.length === CELLS.length;
-  document.getElementById("shown").textContent = (all ? `${CELLS.length} cells` : `${matches.length} of ${CELLS.length} cells`) + (special ? ` (${special})` : "");
+  document.getElementById("shown").textContent =
+    (all ? `${CELLS.length} cells` : `${matches.length} of ${CELLS.length} cells`) + (special ? ` (${special})` : "");
   clear.hidden = all && !special;
 }
 
@@ -59,7 +70,13 @@ function listRow(cell) {
     ["operators", operatorCount(cell) === null ? "" : `${operatorCount(cell)}`],
     ["time", tookText(cell)],
   ];
-  return h("tr", {}, h("td", { className: "state" }, badge(cell), ` ${statusText(cell)}`), h("th", { scope: "row" }, name), ...figures.map(([label, text]) => h("td", { className: "figure", "data-label": label }, text)));
+  return h(
+    "tr",
+    {},
+    h("td", { className: "state" }, badge(cell), ` ${statusText(cell)}`),
+    h("th", { scope: "row" }, name),
+    ...figures.map(([label, text]) => h("td", { className: "figure", "data-label": label }, text)),
+  );
 }
 
 const listBody = h("tbody");
@@ -76,8 +93,19 @@ function makeList() {
 function makeFilters() {
   const form = document.getElementById("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
-  const search = h("input", { type: "search", placeholder: "name or message", autocomplete: "off", oninput: () => set("text", search.value.trim().toLowerCase()) });
-  form.append(statusFilter(), h("label", {}, h("span", {}, "text"), search), ...AXES.filter((axis) => distinct(axis).length > 1).map(axisFilter), heatChoice(), clear);
+  const search = h("input", {
+    type: "search",
+    placeholder: "name or message",
+    autocomplete: "off",
+    oninput: () => set("text", search.value.trim().toLowerCase()),
+  });
+  form.append(
+    statusFilter(),
+    h("label", {}, h("span", {}, "text"), search),
+    ...AXES.filter((axis) => distinct(axis).length > 1).map(axisFilter),
+    heatChoice(),
+    clear,
+  );
 }
 
 function statusFilter() {
@@ -86,11 +114,21 @@ function statusFilter() {
     const own = CELLS.filter((cell) => cell.status === status);
     if (!own.length) continue;
     const box = h("input", { type: "checkbox", value: status, onchange: () => toggle(status, box.checked) });
-    group.append(h("label", { className: "chip" }, box, badge({ status, worse: [], expected: own.every((cell) => cell.expected) }), ` ${status} `, h("small", {}, `${own.length}`)));
+    group.append(
+      h(
+        "label",
+        { className: "chip" },
+        box,
+        badge({ status, worse: [], expected: own.every((cell) => cell.expected) }),
+        ` ${status} `,
+        h("small", {}, `${own.length}`),
+      ),
+    );
   }
   const bad = CELLS.filter((cell) => !cell.expected).length;
   const box = h("input", { type: "checkbox", onchange: () => set("unexpected", box.checked) });
-  if (bad && bad < CELLS.length) group.append(h("label", { className: "chip" }, box, " not as expected ", h("small", {}, `${bad}`)));
+  if (bad && bad < CELLS.length)
+    group.append(h("label", { className: "chip" }, box, " not as expected ", h("small", {}, `${bad}`)));
   return group;
 }
 
@@ -102,12 +140,21 @@ function toggle(status, on) {
 function axisFilter(axis) {
   const values = distinct(axis);
   if (axis === "opset") values.sort((a, b) => a - b);
-  const select = h("select", { onchange: () => set(axis, select.value) }, h("option", { value: "" }, "all"), ...values.map((value) => h("option", { value: `${value}` }, `${value}`)));
+  const select = h(
+    "select",
+    { onchange: () => set(axis, select.value) },
+    h("option", { value: "" }, "all"),
+    ...values.map((value) => h("option", { value: `${value}` }, `${value}`)),
+  );
   return h("label", {}, h("span", {}, axis), select);
 }
 
 function heatChoice() {
-  const select = h("select", { onchange: () => matrix.heat(select.value) }, ...Object.keys(HEATS).map((name) => h("option", { value: name }, name)));
+  const select = h(
+    "select",
+    { onchange: () => matrix.heat(select.value) },
+    ...Object.keys(HEATS).map((name) => h("option", { value: name }, name)),
+  );
   return h("label", {}, h("span", {}, "colour by"), select);
 }
 

@@ -47,10 +47,26 @@ class Matrix {
 
   head() {
     this.exporterHeads = [];
-    const exporters = h("div", { role: "row", className: "row exporters" }, h("span", { role: "columnheader", className: "label" }, "exporter"));
-    const opsets = h("div", { role: "row", className: "row opsets" }, h("span", { role: "columnheader", className: "label" }, "opset"));
+    const exporters = h(
+      "div",
+      { role: "row", className: "row exporters" },
+      h("span", { role: "columnheader", className: "label" }, "exporter"),
+    );
+    const opsets = h(
+      "div",
+      { role: "row", className: "row opsets" },
+      h("span", { role: "columnheader", className: "label" }, "opset"),
+    );
     for (const column of this.columns) {
-      column.head = h("span", { role: "columnheader", className: column.first ? "first" : "", "aria-label": `${column.exporter} opset ${column.opset}` }, `${column.opset}`);
+      column.head = h(
+        "span",
+        {
+          role: "columnheader",
+          className: column.first ? "first" : "",
+          "aria-label": `${column.exporter} opset ${column.opset}`,
+        },
+        `${column.opset}`,
+      );
       opsets.append(column.head);
       if (column.first) {
         const head = h("span", { role: "columnheader", className: "first" }, column.exporter);
@@ -62,7 +78,11 @@ class Matrix {
   }
 
   drawRow(row) {
-    row.element = h("div", { role: "row", className: "row" }, h("span", { role: "rowheader", className: "label", title: row.label }, row.label));
+    row.element = h(
+      "div",
+      { role: "row", className: "row" },
+      h("span", { role: "rowheader", className: "label", title: row.label }, row.label),
+    );
     for (const column of this.columns) {
       const cell = row.cells.get(column.key);
       const square = cell ? this.square(cell) : h("span", { role: "gridcell", className: "none" });
@@ -74,7 +94,18 @@ class Matrix {
   }
 
   square(cell) {
-    const square = h("span", { role: "gridcell", tabIndex: -1, className: `square ${statusClass(cell)}`, "data-index": cell.index, "aria-label": `${cell.id}: ${statusText(cell)}`, title: `${cell.id}\n${statusText(cell)}` }, sign(cell));
+    const square = h(
+      "span",
+      {
+        role: "gridcell",
+        tabIndex: -1,
+        className: `square ${statusClass(cell)}`,
+        "data-index": cell.index,
+        "aria-label": `${cell.id}: ${statusText(cell)}`,
+        title: `${cell.id}\n${statusText(cell)}`,
+      },
+      sign(cell),
+    );
     this.squares[cell.index] = square;
     return square;
   }
@@ -107,7 +138,8 @@ class Matrix {
     const longest = Math.max(...this.rows.map((row) => row.label.length), 0);
     const widths = [];
     const spans = new Map();
-    for (const column of this.columns.filter((each) => !each.hidden)) spans.set(column.exporter, (spans.get(column.exporter) || 0) + 1);
+    for (const column of this.columns.filter((each) => !each.hidden))
+      spans.set(column.exporter, (spans.get(column.exporter) || 0) + 1);
     for (const [exporter, span] of spans) {
       const width = Math.max(CELL_WIDTH, Math.ceil((exporter.length * LETTER_WIDTH + 8) / span));
       for (let at = 0; at < span; at++) widths.push(`${width + (at ? 0 : GAP)}px`);
@@ -133,7 +165,9 @@ class Matrix {
       if (value === null || value === undefined) square.removeAttribute("data-heat");
       else if (value <= 0) square.dataset.heat = 0;
       else if (!Number.isFinite(value)) square.dataset.heat = HEAT_STEPS - 1;
-      else square.dataset.heat = high > low ? Math.min(HEAT_STEPS - 1, Math.floor(((Math.log(value) - low) / (high - low)) * HEAT_STEPS)) : 0;
+      else
+        square.dataset.heat =
+          high > low ? Math.min(HEAT_STEPS - 1, Math.floor(((Math.log(value) - low) / (high - low)) * HEAT_STEPS)) : 0;
     });
   }
 
@@ -150,7 +184,16 @@ class Matrix {
   }
 
   move(from, key) {
-    const steps = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0], Home: [0, -Infinity], End: [0, Infinity], PageDown: [10, 0], PageUp: [-10, 0] };
+    const steps = {
+      ArrowRight: [0, 1],
+      ArrowLeft: [0, -1],
+      ArrowDown: [1, 0],
+      ArrowUp: [-1, 0],
+      Home: [0, -Infinity],
+      End: [0, Infinity],
+      PageDown: [10, 0],
+      PageUp: [-10, 0],
+    };
     if (!(key in steps) || !from.dataset.index) return false;
     const rows = this.rows.filter((row) => !row.hidden);
     const columns = this.columns.filter((column) => !column.hidden);
@@ -196,7 +239,10 @@ class Matrix {
 /** Exporters in the order of the plan, the opsets of each ascending. */
 function matrixColumns() {
   return distinct("exporter").flatMap((exporter) =>
-    distinct("opset", CELLS.filter((cell) => cell.exporter === exporter))
+    distinct(
+      "opset",
+      CELLS.filter((cell) => cell.exporter === exporter),
+    )
       .sort((a, b) => a - b)
       .map((opset, at) => ({ exporter, opset, key: `${exporter} ${opset}`, first: at === 0, hidden: false, squares: [] })),
   );

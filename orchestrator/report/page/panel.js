@@ -31,12 +31,19 @@ class Panel {
   head(cell) {
     const others = this.others();
     const at = others.indexOf(cell);
-    const step = (name, to) => h("button", { type: "button", disabled: !others[to], onclick: () => this.open(others[to]) }, name);
+    const step = (name, to) =>
+      h("button", { type: "button", disabled: !others[to], onclick: () => this.open(others[to]) }, name);
     return h(
       "header",
       {},
       h("h2", { id: "panel-title", tabIndex: -1 }, badge(cell), h("span", {}, cell.id), " ", h("small", {}, statusText(cell))),
-      h("nav", { "aria-label": "Other cells" }, step("Previous", at - 1), step("Next", at + 1), h("button", { type: "button", onclick: () => this.dialog.close() }, "Close")),
+      h(
+        "nav",
+        { "aria-label": "Other cells" },
+        step("Previous", at - 1),
+        step("Next", at + 1),
+        h("button", { type: "button", onclick: () => this.dialog.close() }, "Close"),
+      ),
     );
   }
 
@@ -52,17 +59,41 @@ function sections(cell, plots) {
   const measured = siblings(cell).some((other) => other.share !== null);
   return [
     facts(cell),
-    cell.problems.length && section(isKnown(cell) ? "What is known to fail" : "What happened", ...cell.problems.map((line) => h("p", { className: "problem" }, line)), nextStep(cell)),
+    cell.problems.length &&
+      section(
+        isKnown(cell) ? "What is known to fail" : "What happened",
+        ...cell.problems.map((line) => h("p", { className: "problem" }, line)),
+        nextStep(cell),
+      ),
     cell.checks.length && section("Checks", checkTable(cell)),
-    probesOf(cell).some(([, , threshold]) => threshold !== null) && section("Error over probes and sizes", h("p", { className: "meta" }, "Share of the bound; below 100 % it passes. Dashed: other exporters at the same opset."), plots.probes),
-    measured && section("Error over opsets", h("p", { className: "meta" }, `The worst of all checks of ${cell.model}, by opset. Dashed: other exporters.`), plots.opsets),
+    probesOf(cell).some(([, , threshold]) => threshold !== null) &&
+      section(
+        "Error over probes and sizes",
+        h("p", { className: "meta" }, "Share of the bound; below 100 % it passes. Dashed: other exporters at the same opset."),
+        plots.probes,
+      ),
+    measured &&
+      section(
+        "Error over opsets",
+        h("p", { className: "meta" }, `The worst of all checks of ${cell.model}, by opset. Dashed: other exporters.`),
+        plots.opsets,
+      ),
     section("Time", durationBar(cell), h("p", { className: "meta" }, timeText(cell))),
     cell.operators && section("Operators", operatorTable(cell)),
     cell.values && section("Interface", valueTable(cell)),
     cell.findings.length && section("Findings", h("ul", { className: "findings" }, ...cell.findings.map(finding))),
     section("Files", ...files(cell)),
     exhibit.log && section("End of the log", h("pre", { tabIndex: 0, "aria-label": "End of the log" }, exhibit.log)),
-    exhibit.script && section("Script that repeats it", h("details", {}, h("summary", {}, `repro.py, ${exhibit.script.split("\n").length} lines`), h("pre", { tabIndex: 0, "aria-label": "repro.py" }, exhibit.script))),
+    exhibit.script &&
+      section(
+        "Script that repeats it",
+        h(
+          "details",
+          {},
+          h("summary", {}, `repro.py, ${exhibit.script.split("\n").length} lines`),
+          h("pre", { tabIndex: 0, "aria-label": "repro.py" }, exhibit.script),
+        ),
+      ),
   ].filter(Boolean);
 }
 
@@ -83,16 +114,26 @@ function facts(cell) {
     ["outcome from", { ran: "this run", cache: "the cache", resumed: "before the run was resumed" }[cell.origin]],
     ["why exported", cell.why],
   ];
-  return h("dl", { className: "facts" }, ...pairs.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl",
+    { className: "facts" },
+    ...pairs.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }
 
 function nextStep(cell) {
-  return !cell.expected && cell.cause !== null && h("p", { className: "next" }, h("b", {}, "Next"), ` ${DATA.next[cell.cause]}`);
+  return (
+    !cell.expected && cell.cause !== null && h("p", { className: "next" }, h("b", {}, "Next"), ` ${DATA.next[cell.cause]}`)
+  );
 }
 
 function table(heads, rows, className = "") {
   const head = h("tr", {}, ...heads.map(([text, kind]) => h("th", { scope: "col", className: kind || "" }, text)));
-  return h("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Table" }, h("table", { className }, h("thead", {}, head), h("tbody", {}, ...rows)));
+  return h(
+    "div",
+    { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Table" },
+    h("table", { className }, h("thead", {}, head), h("tbody", {}, ...rows)),
+  );
 }
 
 function checkTable(cell) {
@@ -105,13 +146,26 @@ function checkTable(cell) {
       { className: `check ${status}` },
       h("th", { scope: "row" }, h("span", { className: "sign", "aria-hidden": "true" }, sign), ` ${id}`),
       h("td", {}, status.replace("_", " ")),
-      h("td", { className: "figure" }, share === null ? "" : `${measured === null ? "∞" : figureText(measured)} of ${figureText(threshold)}`),
+      h(
+        "td",
+        { className: "figure" },
+        share === null ? "" : `${measured === null ? "∞" : figureText(measured)} of ${figureText(threshold)}`,
+      ),
       h("td", { className: "figure" }, share === null ? "" : [shareBar(share), ` ${shareText(share)}`]),
       h("td", { className: "figure" }, secondsText(seconds)),
-      h("td", { className: "detail" }, detail, sharedWith && h("span", { className: "shared" }, "as measured on ", cellLink(sharedWith))),
+      h(
+        "td",
+        { className: "detail" },
+        detail,
+        sharedWith && h("span", { className: "shared" }, "as measured on ", cellLink(sharedWith)),
+      ),
     );
   });
-  return table([["check"], ["status"], ["error of bound", "figure"], ["share", "figure"], ["time", "figure"], ["", "detail"]], rows, "checks");
+  return table(
+    [["check"], ["status"], ["error of bound", "figure"], ["share", "figure"], ["time", "figure"], ["", "detail"]],
+    rows,
+    "checks",
+  );
 }
 
 function cellLink(id) {
@@ -119,7 +173,11 @@ function cellLink(id) {
 }
 
 function timeText(cell) {
-  const parts = [cell.origin === "ran" ? `Total ${secondsText(cell.durations.total) || "unknown"}` : `Total ${secondsText(cell.durations.total) || "unknown"}, when it was done`];
+  const parts = [
+    cell.origin === "ran"
+      ? `Total ${secondsText(cell.durations.total) || "unknown"}`
+      : `Total ${secondsText(cell.durations.total) || "unknown"}, when it was done`,
+  ];
   if (cell.memory) parts.push(`peak memory ${cell.memory}`);
   if (cell.attempts > 1) parts.push(`${cell.attempts} attempts`);
   return `${parts.join(", ")}. Stages that cells of one capture share are given whole to each.`;
@@ -150,15 +208,39 @@ function operatorTable(cell) {
     const bar = h("span", { className: "count", "aria-hidden": "true" });
     bar.style.width = `${(own / most) * 60}px`;
     const differs = shown.some((graph) => count(graph, name) !== own);
-    const numbers = shown.slice(1).map((graph) => h("td", { className: count(graph, name) === own ? "figure same" : "figure differs" }, difference(count(graph, name), own)));
-    return h("tr", { className: differs ? "differs" : "" }, h("th", { scope: "row" }, name), h("td", { className: "figure" }, `${own}`), h("td", {}, bar), ...numbers);
+    const numbers = shown
+      .slice(1)
+      .map((graph) =>
+        h(
+          "td",
+          { className: count(graph, name) === own ? "figure same" : "figure differs" },
+          difference(count(graph, name), own),
+        ),
+      );
+    return h(
+      "tr",
+      { className: differs ? "differs" : "" },
+      h("th", { scope: "row" }, name),
+      h("td", { className: "figure" }, `${own}`),
+      h("td", {}, bar),
+      ...numbers,
+    );
   });
-  const title = (graph) => [...graph.by].map(([exporter, opsets]) => `${exporter} ${[...opsets].sort((a, b) => a - b).join(", ")}`).join("; ");
+  const title = (graph) =>
+    [...graph.by].map(([exporter, opsets]) => `${exporter} ${[...opsets].sort((a, b) => a - b).join(", ")}`).join("; ");
   const heads = [["operator"], [title(shown[0]), "figure"], [""], ...shown.slice(1).map((graph) => [title(graph), "figure"])];
   const types = Object.keys(cell.operators).length;
   const total = types === 1 ? "1 operator type" : `${types} operator types`;
-  const text = all.length === 1 ? "the same in every cell of this model" : `${all.length} different graphs of this model${all.length > shown.length ? `, the first ${shown.length} of them here` : ""}`;
-  return h("div", {}, h("p", { className: "meta" }, `${operatorCount(cell)} nodes, ${total}; ${text}.`), table(heads, rows, "operators"));
+  const text =
+    all.length === 1
+      ? "the same in every cell of this model"
+      : `${all.length} different graphs of this model${all.length > shown.length ? `, the first ${shown.length} of them here` : ""}`;
+  return h(
+    "div",
+    {},
+    h("p", { className: "meta" }, `${operatorCount(cell)} nodes, ${total}; ${text}.`),
+    table(heads, rows, "operators"),
+  );
 }
 
 function difference(other, own) {
@@ -167,12 +249,20 @@ function difference(other, own) {
 }
 
 function valueTable(cell) {
-  const rows = cell.values.map(([kind, name, dtype, shape]) => h("tr", {}, h("td", {}, kind), h("th", { scope: "row" }, name), h("td", {}, dtype), h("td", {}, `[${shape}]`)));
+  const rows = cell.values.map(([kind, name, dtype, shape]) =>
+    h("tr", {}, h("td", {}, kind), h("th", { scope: "row" }, name), h("td", {}, dtype), h("td", {}, `[${shape}]`)),
+  );
   return table([[""], ["name"], ["dtype"], ["shape"]], rows);
 }
 
 function finding([kind, message, source]) {
-  return h("li", {}, h("b", {}, kind.replaceAll("_", " ")), ` ${message}`, source && h("code", { className: "source" }, source));
+  return h(
+    "li",
+    {},
+    h("b", {}, kind.replaceAll("_", " ")),
+    ` ${message}`,
+    source && h("code", { className: "source" }, source),
+  );
 }
 
 function files(cell) {
@@ -186,5 +276,8 @@ function files(cell) {
     lines.push(["repeat", h("code", {}, `python ${cell.folder}/repro.py`)]);
   }
   if (!lines.length) return [h("p", { className: "meta" }, "None in this run folder.")];
-  return [h("dl", { className: "files" }, ...lines.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))), h("p", { className: "meta" }, "Paths are relative to the run folder.")];
+  return [
+    h("dl", { className: "files" }, ...lines.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    h("p", { className: "meta" }, "Paths are relative to the run folder."),
+  ];
 }

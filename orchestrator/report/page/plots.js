@@ -20,7 +20,13 @@ function probePlot(cell, place) {
     label: each.exporter,
     stroke: exporterColour(each.exporter),
     dash: each === cell ? DASHES[0] : DASHES[1],
-    shares: probes.map((probe) => most(probesOf(each).filter(([name]) => name === probe).map(([, measured, threshold]) => ratio(measured, threshold)))),
+    shares: probes.map((probe) =>
+      most(
+        probesOf(each)
+          .filter(([name]) => name === probe)
+          .map(([, measured, threshold]) => ratio(measured, threshold)),
+      ),
+    ),
   }));
   return sharePlot(place, probes, lines);
 }
@@ -37,7 +43,9 @@ function opsetPlot(cell, place) {
     label: exporter,
     stroke: exporterColour(exporter),
     dash: exporter === cell.exporter ? DASHES[0] : DASHES[1],
-    shares: opsets.map((opset) => most(cells.filter((each) => each.exporter === exporter && each.opset === opset).map((each) => each.share))),
+    shares: opsets.map((opset) =>
+      most(cells.filter((each) => each.exporter === exporter && each.opset === opset).map((each) => each.share)),
+    ),
   }));
   return sharePlot(place, opsets.map(String), lines);
 }
@@ -61,7 +69,12 @@ function sharePlot(place, ticks, lines) {
 }
 
 function shareOptions(lines, ticks, place) {
-  const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 }, font: "12px system-ui, sans-serif" };
+  const axis = {
+    stroke: colour("--quiet"),
+    grid: { stroke: colour("--rule"), width: 1 },
+    ticks: { stroke: colour("--rule"), width: 1 },
+    font: "12px system-ui, sans-serif",
+  };
   const tilted = ticks.join("").length * TICK_LETTER > place.clientWidth - 120;
   const longest = Math.min(MOST_TICK, Math.max(...ticks.map((tick) => tick.length)));
   const below = tilted ? { rotate: -35, size: 24 + longest * 4 } : { size: 34 };
@@ -70,14 +83,31 @@ function shareOptions(lines, ticks, place) {
     width: place.clientWidth,
     height: PLOT_HEIGHT,
     padding: [null, tilted ? 4 * longest : null, null, null],
-    scales: { x: { time: false, range: [-0.5, ticks.length - 0.5] }, y: { distr: 3, range: (_, low, high) => [Math.min(low, 0.01) / 2, Math.max(high, 1) * 4] } },
+    scales: {
+      x: { time: false, range: [-0.5, ticks.length - 0.5] },
+      y: { distr: 3, range: (_, low, high) => [Math.min(low, 0.01) / 2, Math.max(high, 1) * 4] },
+    },
     axes: [
       { ...axis, ...below, splits: () => ticks.map((_, at) => at), values: (_, splits) => splits.map((at) => cut(ticks[at])) },
-      { ...axis, size: 60, splits: (_, at, low, high) => powers(low, high), filter: (_, splits) => splits, values: (_, splits) => splits.map(powerText) },
+      {
+        ...axis,
+        size: 60,
+        splits: (_, at, low, high) => powers(low, high),
+        filter: (_, splits) => splits,
+        values: (_, splits) => splits.map(powerText),
+      },
     ],
     series: [
       { label: "at", value: (_, at) => (at === null ? "" : ticks[at]) },
-      ...lines.map((line) => ({ label: line.label, stroke: line.stroke, dash: line.dash, width: 2, points: { show: true, size: 7, fill: line.stroke }, value: (_, value) => (value === null ? "" : shareText(value)), spanGaps: true })),
+      ...lines.map((line) => ({
+        label: line.label,
+        stroke: line.stroke,
+        dash: line.dash,
+        width: 2,
+        points: { show: true, size: 7, fill: line.stroke },
+        value: (_, value) => (value === null ? "" : shareText(value)),
+        spanGaps: true,
+      })),
       { label: "bound", stroke: colour("--text"), width: 1.5, dash: [1, 4], points: { show: false }, value: () => "100 %" },
     ],
     cursor: { drag: { x: false, y: false }, y: false },
@@ -109,7 +139,15 @@ function durationBar(cell) {
     part.style.flexGrow = (100 * seconds) / total;
     bar.append(part);
   });
-  const names = stages.map(([stage, seconds], at) => h("li", {}, h("span", { className: `key stage-${at % 5}`, "aria-hidden": "true" }), ` ${stage} `, h("b", {}, secondsText(seconds))));
+  const names = stages.map(([stage, seconds], at) =>
+    h(
+      "li",
+      {},
+      h("span", { className: `key stage-${at % 5}`, "aria-hidden": "true" }),
+      ` ${stage} `,
+      h("b", {}, secondsText(seconds)),
+    ),
+  );
   return h("div", {}, bar, h("ul", { className: "keys" }, ...names));
 }
 
