@@ -6,6 +6,7 @@ two sides that differ in numbers only look alike. Not seen: branches on sizes ab
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,10 @@ def on_other_paths(
         probed: Sizes of the probes, the example's first.
         dtype: Of floating inputs, name as in torch.
     """
-    paths = _Paths(module, specs, dtype)
+    try:
+        paths = _Paths(module, specs, dtype)
+    except Exception:  # whatever a module that cannot be copied raises
+        return
     example, *others = probed
     usual = paths.at(example) and paths.at(example)  # once to warm up: the first call of a module may do more
     if usual is None:
@@ -61,18 +65,18 @@ class _Paths:
     """A module on fake tensors."""
 
     def __init__(self, module: torch.nn.Module, specs: Sequence[TensorSpec], dtype: str) -> None:
-        self._module, self._specs, self._dtype = module, specs, dtype
+        self._specs, self._dtype = specs, dtype
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
-        tensors = (*module.named_parameters(), *module.named_buffers())
-        self._state: dict[str, torch.Tensor] = {name: self._fake.from_tensor(tensor) for name, tensor in tensors}
+        # A copy, because a model may keep what it makes at its first call; it takes no memory, since its weights are fake.
+        tensors = [*module.parameters(), *module.buffers()]
+        self._module = copy.deepcopy(module, {id(tensor): self._fake.from_tensor(tensor) for tensor in tensors})
 
     def at(self, sizes: Sizes) -> int | None:
         """A path by its hash; None if it cannot be gone to its end."""
         observer = Observer()
         try:
             with torch.no_grad(), _silence(), self._fake, observer:
-                inputs = tuple(self._empty(spec, sizes) for spec in self._specs)
-                torch.func.functional_call(self._module, self._state, inputs)
+                self._module(*(self._empty(spec, sizes) for spec in self._specs))
         except Exception:
             return None
         return hash(tuple(observer.steps))

@@ -25,7 +25,7 @@ class Centred(torch.nn.Module):
         self.linear = torch.nn.Linear(8, 8)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        hidden = self.linear(signal)
+        hidden: torch.Tensor = self.linear(signal)
         return hidden - hidden.mean() if signal.shape[1] > self.limit else hidden
 
 
@@ -66,3 +66,25 @@ def test_a_model_that_asks_for_values_or_raises_has_none() -> None:
 
     assert found(Asks()) == []
     assert found(Raises(), probed=PROBED[:3]) == []
+
+
+def test_what_a_model_keeps_of_its_first_call_stays_real() -> None:
+    class Keeps(torch.nn.Module):
+        kept: torch.Tensor | None = None
+
+        def forward(self, signal: torch.Tensor) -> torch.Tensor:
+            if self.kept is None:
+                self.kept = torch.arange(8.0)
+            return signal * self.kept
+
+    module = Keeps()
+    assert found(module) == []
+    assert module.kept is None
+
+
+def test_a_model_that_cannot_be_copied_has_none() -> None:
+    class Uncopied(torch.nn.Linear):
+        def __deepcopy__(self, memo: object) -> None:
+            raise TypeError("there is one of these")
+
+    assert found(Uncopied(8, 8)) == []
