@@ -37,6 +37,7 @@ VERBS = {
     "runs": "orchestrator.commands.runs",
     "show": "orchestrator.commands.show",
     "diff": "orchestrator.commands.diff",
+    "fleet": "orchestrator.commands.fleet",
     "accept": "orchestrator.commands.accept",
     "publish": "orchestrator.commands.publish",
     "doctor": "orchestrator.commands.doctor",

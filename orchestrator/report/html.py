@@ -45,8 +45,8 @@ def render(report: Report, plan: Plan, log_tail: LogTail) -> bytes:
         log_tail: Reads the end of a cell's log.
     """
     found = causes(report.cells)
-    style, script = _joined(STYLES), _joined(SCRIPTS)
-    text = _template().render(
+    style, script = joined(STYLES), joined(SCRIPTS)
+    text = template("page.html.j2").render(
         report=report,
         good=exit_code(report) == EXIT_PASSED,
         headline=wording.headline(report),
@@ -112,22 +112,25 @@ def where(cause: Cause) -> str:
 
 def _policy(style: str, script: str) -> str:
     """What the browser lets the page do: its own script and styles, known by their digests, and nothing from elsewhere."""
-    ours = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    ours = f"style-src '{digest(style)}'; script-src '{digest(script)}'"
     return f"default-src 'none'; {ours}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """As a content security policy names a script or a style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 @functools.cache
-def _joined(names: tuple[str, ...]) -> str:
+def joined(names: tuple[str, ...]) -> str:
+    """Files of `page/`, one after the other."""
     folder = importlib.resources.files("orchestrator.report") / "page"
     return "\n".join(folder.joinpath(name).read_text("utf-8") for name in names)
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A template of `page/`, with what our pages have in common."""
     # Only here: what plans or shows a terminal does not need it.
     import jinja2
 
@@ -137,4 +140,4 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {"visible": wording.visible, "where": where}
     environment.globals["count"] = wording.count
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

@@ -13,14 +13,11 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from orchestrator.report import wording
+from orchestrator.report import figures
 from orchestrator.report.summary import CellReport, Report, exit_code, gone, unexpected
-from orchestrator.result import Origin, Stage
 
 PREFIX = "onnx_batch_export"
 LABELS = ("cell", "model", "exporter", "opset", "dtype", "target")
-EXPORT = (Stage.BUILD, Stage.CAPTURE, Stage.EMIT)
-"""Stages that an export takes without its verification."""
 
 
 def render(report: Report) -> bytes:
@@ -69,24 +66,13 @@ def _of_cells(cells: Iterable[CellReport]) -> Iterator[Metric]:
         yield family
 
 
-def _error_ratio(cell: CellReport) -> float | None:
-    check = wording.worst(cell.checks)
-    return check.measured / check.threshold if check and check.measured is not None and check.threshold else None
-
-
-def _export_seconds(cell: CellReport) -> float | None:
-    if cell.origin is not Origin.RAN or not cell.durations:
-        return None
-    return sum(cell.durations.get(stage, 0.0) for stage in EXPORT)
-
-
 PER_CELL: tuple[tuple[str, str, Callable[[CellReport], float | None]], ...] = (
     ("cell_expected", "1 if the cell ended as expected", lambda cell: float(cell.expected)),
     ("cell_regressions", "What of the cell is worse than what was accepted", lambda cell: len(cell.regressions)),
-    ("cell_error_ratio", "The worst measured error over its bound", _error_ratio),
+    ("cell_error_ratio", "The worst measured error over its bound", figures.error_ratio),
     ("cell_size_bytes", "Graph and weights", lambda cell: cell.artifact.bytes if cell.artifact else None),
     ("cell_operators", "Operators in the graph", lambda cell: sum(cell.artifact.op_counts.values()) if cell.artifact else None),
-    ("cell_export_seconds", "Build, capture and emit, where this run did them", _export_seconds),
+    ("cell_export_seconds", "Build, capture and emit, where this run did them", figures.export_seconds),
     ("cell_peak_memory_bytes", "Of the unit's processes while they worked for the cell", lambda cell: cell.peak_memory),
 )
 """Name, what it says, and its value; None if the cell has none."""
