@@ -16,12 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator import layout
 from orchestrator.audit import audit_run
+from orchestrator.folder import rebuild
 from orchestrator.report.summary import outcomes
 from orchestrator.result import Status
 from orchestrator.store import ledger
 from orchestrator.store.audit import Tally, audit_store
 from orchestrator.store.disk import left_behind
+from orchestrator.store.ledger import RunFinished, RunStatus
 from tests.faults import small_disk
 from tests.faults.compare import comparable, different_rows
 from tests.faults.real_run import ROOT, RealRun, report, run_folder
@@ -101,22 +104,35 @@ class _Trial:
             )
 
     def _goes_on(self) -> Iterator[str]:
-        """Resumed, or begun again if it came to its end or to nothing."""
+        """Resumed, or begun again if it came to nothing; if only the reports were missing, `report` writes them."""
+        if self._finished():
+            rebuild(run_folder(self.folder))
+            yield from self._wrong_at_the_end()
+            return
         resumed = [str(run_folder(self.folder))] if self.code == 3 and self._results() else []
         run = self._start(*resumed)
         code, said = run.end()
         if code:
             yield f"with room it ended with {code}: {said}"
             return
-        yield from different_rows(comparable(report(self.folder)), self._wanted)
+        yield from self._wrong_at_the_end()
         yield from self._not_whole(run)
+
+    def _wrong_at_the_end(self) -> Iterator[str]:
+        yield from different_rows(comparable(report(self.folder)), self._wanted)
         yield from (f"audit: {problem}" for problem in audit_run(run_folder(self.folder), Tally()))
+
+    def _finished(self) -> bool:
+        """Whether its end is on record."""
+        path = run_folder(self.folder) / layout.LEDGER
+        records = ledger.read(path) if path.exists() else []
+        return bool(records) and isinstance(records[-1], RunFinished) and records[-1].status is RunStatus.FINISHED
 
     def _start(self, *resumed: str) -> RealRun:
         return RealRun(self.folder, *resumed, **_elsewhere(self._outside))
 
     def _results(self) -> list[Any]:
-        path = run_folder(self.folder) / "ledger.jsonl"
+        path = run_folder(self.folder) / layout.LEDGER
         return [*outcomes(ledger.read(path)).values()] if path.exists() else []
 
     def _not_whole(self, run: RealRun) -> Iterator[str]:

@@ -123,7 +123,7 @@ class _Trial:
     """A run that is killed once or more often, and what was on record when it was."""
 
     def __init__(self, folder: Path, wanted: Mapping[str, Any], random: Random) -> None:
-        (folder / "t").mkdir(parents=True)
+        folder.mkdir(parents=True)
         self.killed: list[str] = []
         self.counts: Counter[str] = Counter()
         self._folder, self._wanted, self._random = folder, wanted, random
@@ -185,7 +185,7 @@ class _Trial:
 
     def _start_and_kill(self, victim: str | None, *, again: bool = False) -> None:
         """One driver from its start to its end."""
-        environment = {**os.environ, "TMPDIR": str(self._folder / "t"), "JOURNAL": str(self._folder / "journal")}
+        environment = {**os.environ, "TMPDIR": str(self._folder), "JOURNAL": str(self._folder / "journal")}
         arguments = [sys.executable, "-m", "tests.faults.fleet", str(self._folder)]
         if self.run and not again:
             arguments.append(str(self.run))
