@@ -224,9 +224,7 @@ def _current(link: Path) -> str:
 
 def _forget(versions: Path, keep: int, current: str) -> None:
     """Remove the oldest versions but for the one that is published."""
-    old = sorted(
-        folder.name for folder in versions.iterdir() if folder.name != current and runs.RUN_ID.fullmatch(folder.name)
-    )
+    old = sorted(folder.name for folder in versions.iterdir() if folder.name != current and runs.RUN_ID.fullmatch(folder.name))
     for name in old[: max(0, len(old) - (keep - 1))]:
         with refusals(versions / name):
             shutil.rmtree(versions / name)

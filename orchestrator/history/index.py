@@ -152,6 +152,8 @@ def _connect(runs: Path) -> sqlite3.Connection:
 def _prepared(name: str, runs: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(name, timeout=WAIT_SECONDS)
     try:
+        # What a power cut costs can be derived again.
+        connection.execute("PRAGMA synchronous = OFF")
         if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
             _make(connection)
         History(connection, runs).refresh()

@@ -14,9 +14,9 @@ from orchestrator.history.index import RunEntry
 from orchestrator.history.trends import Point, Trend, series
 from orchestrator.report import html, wording
 
-NIGHT = 12
+NIGHT = 8
 """Width of a night in a strip, in pixels."""
-WIDTH, HEIGHT = 120, 22
+WIDTH, HEIGHT = 80, 22
 """Of the line of a figure, in pixels."""
 FORMATS = {"size": lambda value: wording.size(int(value)), "error": "{:.2g}".format, "export": wording.duration}
 
@@ -60,6 +60,7 @@ def render(runs: Sequence[RunEntry], trends: Sequence[Trend]) -> bytes:
         lines=lines,
         trends=trends,
         width=NIGHT * len(runs),
+        kinds=sorted({bar.kind for trend in trends for bar in bars(trend, [run.id for run in runs])}),
         page=layout.REPORT_HTML,
         night_of={run.id: f"{run.id[:4]}-{run.id[4:6]}-{run.id[6:8]}" for run in runs},
         policy=f"default-src 'none'; style-src '{html.digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",

@@ -150,7 +150,8 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
     delivered = delivered_graphs(plan, results.values())
     rows = (_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
     compared = next((record for record in records if isinstance(record, BaselineCompared)), None)
-    cells = tuple(_judged(row, compared) for row in rows)
+    worse = _by_cell(compared.regressions if compared else ())
+    cells = tuple(replace(row, expected=False, regressions=worse[row.id]) if row.id in worse else row for row in rows)
     counts = {status: sum(cell.status is status for cell in cells) for status in Status}
     return Report(
         schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells, baseline=_baseline(compared, {c.id for c in cells})
@@ -280,10 +281,11 @@ def _row(
     )
 
 
-def _judged(row: CellReport, compared: BaselineCompared | None) -> CellReport:
-    """The row with what is worse than what was accepted, which nobody expected."""
-    worse = tuple(each for each in (compared.regressions if compared else ()) if each.cell == row.id)
-    return replace(row, expected=False, regressions=worse) if worse else row
+def _by_cell(regressions: Iterable[Regression]) -> dict[str, tuple[Regression, ...]]:
+    found: dict[str, tuple[Regression, ...]] = {}
+    for regression in regressions:
+        found[regression.cell] = (*found.get(regression.cell, ()), regression)
+    return found
 
 
 def _baseline(compared: BaselineCompared | None, planned: Collection[str]) -> BaselineReport | None:
