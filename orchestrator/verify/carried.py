@@ -23,6 +23,8 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from orchestrator.verify.base import ArtifactError, Subject
 from orchestrator.verify.compare import digest, is_floating
 
+BLOCKED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
+"""Domains of ONNX Runtime's operators for its own layouts, which a file that its optimiser saved may hold."""
 SUB_BYTE = frozenset(
     {onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1, onnx.TensorProto.INT2, onnx.TensorProto.UINT2}
 )
@@ -39,6 +41,8 @@ class Carried:
     folder: Path
     turned: frozenset[bool]
     """Of a matrix: whether products take it as it lies there (False) or transposed (True); empty if none does."""
+    blocked: bool
+    """Whether an operator of the runtime's own takes it, which has layouts of its own: in blocks of channels, and padded."""
 
     @functools.cached_property
     def values(self) -> np.ndarray:
@@ -82,7 +86,13 @@ def constants(subject: Subject) -> list[Carried]:
     """
     consumers = _consumers(subject.proto)
     return [
-        Carried(name=name, tensor=tensor, folder=subject.folder, turned=frozenset(_turns(name, consumers)))
+        Carried(
+            name=name,
+            tensor=tensor,
+            folder=subject.folder,
+            turned=frozenset(_turns(name, consumers)),
+            blocked=any(node.domain in BLOCKED for node, _ in consumers.get(name, ())),
+        )
         for name, tensor in _tensors(subject.proto)
     ]
 

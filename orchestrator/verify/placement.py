@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -18,7 +18,7 @@ import onnx
 from orchestrator.verify.uses import Constant
 
 SIZES_ONLY = frozenset({"Shape", "Size"})
-"""Operators whose answer does not depend on values."""
+"""Operators whose answer does not depend on values: it is as good as a constant."""
 REPEATED = frozenset({"Loop", "Scan"})
 """Operators whose body sees what an earlier round gave."""
 
@@ -45,39 +45,38 @@ def swapped(placed: Mapping[str, Placed], model: onnx.ModelProto) -> Iterator[st
     wrong = _wrong(placed, model)
     for one, other in _pairs(placed, wrong):
         exchanged = _wrong({**placed, one: placed[other], other: placed[one]}, model)
-        if len(exchanged) < len(wrong) and not {one, other} & exchanged:
+        if len(exchanged) < len(wrong) and not {one, other} & exchanged.keys():
             yield f"{placed[one].is_.name} and {placed[other].is_.name} are in each other's place ({one}, {other})"
             return
 
 
-def _pairs(placed: Mapping[str, Placed], wrong: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Of one shape, at least one of them out of place or beside what is; those that are out of place both come first."""
+def _pairs(placed: Mapping[str, Placed], wrong: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Of one shape, each out of place, or met or missed by one that is; where both are out of place, first."""
+    met = functools.reduce(operator.or_, wrong.values(), 0)
+    suspects = [name for name, item in placed.items() if name in wrong or item.stands_for & met]
     pairs = [
         (one, other)
-        for one, other in itertools.combinations(placed, 2)
-        if wrong and placed[one].shape == placed[other].shape and placed[one].stands_for != placed[other].stands_for
+        for one, other in itertools.combinations(suspects, 2)
+        if placed[one].shape == placed[other].shape and placed[one].stands_for != placed[other].stands_for
     ]
-    yield from sorted(pairs, key=lambda pair: -len({*pair} & {*wrong}))
+    yield from sorted(pairs, key=lambda pair: -len({*pair} & wrong.keys()))
 
 
-def _wrong(placed: Mapping[str, Placed], model: onnx.ModelProto) -> set[str]:
-    """The constants whose place does not fit."""
+def _wrong(placed: Mapping[str, Placed], model: onnx.ModelProto) -> dict[str, int]:
+    """The constants whose place does not fit, with the state tensors that are missing before them or should not be there."""
     flow = _Flow(placed)
     flow.follow(model.graph, {})
     present = functools.reduce(operator.or_, (item.stands_for for item in placed.values()), 0)
-    return {
-        name
-        for name, uses in flow.before.items()
-        if placed[name].is_.before and not all(_fits(placed[name], before, present) for before in uses)
-    }
+    found = {name: _misfit(placed[name], uses, present) for name, uses in flow.before.items() if placed[name].is_.before}
+    return {name: misfit for name, misfit in found.items() if misfit}
 
 
-def _fits(item: Placed, before: int, present: int) -> bool:
-    """All that comes before it in every use in eager, and no more than comes before it or beside it in any."""
+def _misfit(item: Placed, uses: Sequence[int], present: int) -> int:
+    """Before each use must be all that is before every use in eager, and no more than is before or beside any."""
     expected = item.is_.before
     least = functools.reduce(operator.and_, expected) & present
     most = functools.reduce(operator.or_, expected) | item.is_.beside | item.stands_for
-    return not (least & ~before) and not (before & ~most & present)
+    return functools.reduce(operator.or_, ((least & ~before) | (before & ~most & present) for before in uses))
 
 
 class _Flow:
@@ -117,8 +116,8 @@ class _Flow:
         if not repeated:
             for name in constants:
                 self.before.setdefault(name, []).append(before)
-        after = 0 if node.op_type in SIZES_ONLY else before | self._bits(constants)
-        known.update(dict.fromkeys(node.output, after))
+        after = before | self._bits(constants)
+        known.update(dict.fromkeys(node.output, [] if node.op_type in SIZES_ONLY else after))
 
     def _branches(
         self,

@@ -118,14 +118,19 @@ class Uses:
     @property
     def all(self) -> list[Constant]:
         """With the computed ones."""
-        found: dict[int, Constant] = {}
-        todo = list(self.constants)
-        while todo:
-            constant = todo.pop(0)
-            if id(constant) not in found:
-                found[id(constant)] = constant
-                todo.extend(constant.results)
-        return list(found.values())
+        return steps(*self.constants)
+
+
+def steps(*constants: Constant) -> list[Constant]:
+    """These and all that is computed of them, each once."""
+    found: dict[int, Constant] = {}
+    todo = list(constants)
+    while todo:
+        constant = todo.pop(0)
+        if id(constant) not in found:
+            found[id(constant)] = constant
+            todo.extend(constant.results)
+    return list(found.values())
 
 
 def observe(module: torch.nn.Module, inputs: Iterable[Sequence[torch.Tensor]]) -> Uses:
@@ -248,6 +253,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _depends(self, tensor: torch.Tensor, on: int) -> None:
         if tensor.numel():
             self._written(tensor)
+            self.products.pop(_storage(tensor), None)
             self.holds[_storage(tensor)] = on
 
     def _written(self, tensor: torch.Tensor) -> None:
@@ -273,8 +279,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             held.turned.add(turned != (factor.stride() != held.tensor.stride()))
 
     def _product(self, name: str, args: Any, result: torch.Tensor) -> None:
-        """Remember what a convolution or a product was made with; any other operator on the same storage ends it."""
-        self.products.pop(_storage(result), None)
+        """Remember what a convolution or a product was made with, until another operator writes there."""
         if name == "convolution":
             transposed = bool(args[6])
             self.products[_storage(result)] = (self._known(args[1]), self._known(args[2]), int(transposed))

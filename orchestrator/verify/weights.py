@@ -19,7 +19,7 @@ from orchestrator.verify.carried import Carried, constants
 from orchestrator.verify.compare import digest, is_floating
 from orchestrator.verify.placement import Placed, swapped
 from orchestrator.verify.transforms import Part, allowed, recipes
-from orchestrator.verify.uses import Constant, Uses
+from orchestrator.verify.uses import Constant, Uses, steps
 
 ALIKE = 0.2
 """Of the root mean square: a constant that differs less from a weight is that weight, damaged."""
@@ -78,7 +78,8 @@ class _Match:
             if all(hits):
                 self._own([item for hit in hits for item in hit], recipe.of)
         for constant in self._absent():
-            if self._computed(constant) or self._pieces(constant) or self._cast(constant) or self._dropped(constant):
+            ways = (self._computed, self._reordered, self._pieces, self._cast, self._dropped)
+            if any(way(constant) for way in ways):
                 self.found.add(id(constant))
         for item in self._left():
             self._second_layout(item)
@@ -87,9 +88,11 @@ class _Match:
         return [constant for constant in self.uses.all if constant.used and id(constant) not in self.found]
 
     def _own(self, items: Sequence[Carried], of: Sequence[Constant]) -> None:
+        """Some constants of the artifact carry these tensors; none carry nothing."""
         for item in items:
             self.owners.setdefault(id(item), []).append(of)
-        self.found.update(id(constant) for constant in of)
+        if items:
+            self.found.update(id(constant) for constant in of)
 
     def _direct(self, constant: Constant) -> bool:
         """As a whole, or every part and layout of it that eager uses."""
@@ -128,12 +131,22 @@ class _Match:
     def _part(self, part: Part) -> list[Carried]:
         if part.allowed is None:
             return self.index.get(digest(part.values), [])
-        return [item for item in self._of_size(part.values) if _within(item.values, part.values, part.allowed)]
+        hits = [item for item in self._of_size(part.values) if _within(item.values, part.values, part.allowed)]
+        return hits or self._blocked(part.values, float(part.allowed.max()))
+
+    def _blocked(self, values: np.ndarray, allowed: float) -> list[Carried]:
+        """The same values in a layout of the runtime's own."""
+        return [item for item in self._left() if item.blocked and _same_values(item.values, values, allowed)]
 
     def _computed(self, constant: Constant) -> bool:
         if not constant.computed or not is_floating(constant.values.dtype):
             return False
         hits = self._part(Part(values=constant.values, allowed=allowed(constant.values, _level(constant.values))))
+        self._own(hits, [constant])
+        return bool(hits)
+
+    def _reordered(self, constant: Constant) -> bool:
+        hits = self._blocked(constant.values, 0.0)
         self._own(hits, [constant])
         return bool(hits)
 
@@ -208,14 +221,16 @@ class _Match:
 
     def _likeness(self, constant: Constant) -> str | None:
         """How the constant that must be it differs; None if none has its size."""
-        for source in [constant, *constant.results]:
-            named = [item for item in self._left() if self.by_name.get(item.name) is source]
-            for item in named or self._nearest(source.values):
-                return f"is not what {item.name} holds: {_difference(item.values, source.values)}"
-        return None
-
-    def _nearest(self, values: np.ndarray) -> list[Carried]:
-        return sorted(self._of_size(values), key=lambda item: _distance(item.values, values))[:1]
+        named = [item for item in self._left() if self.by_name.get(item.name) is constant]
+        if named:
+            return f"is not what {named[0].name} holds: {_difference(named[0].values, constant.values)}"
+        expected = [step.values for step in steps(constant)]
+        expected += [part.values for recipe in recipes(self.uses, [constant]) for part in recipe.parts]
+        pairs = [(item, values) for values in expected for item in self._of_size(values)]
+        if not pairs:
+            return None
+        item, values = min(pairs, key=lambda pair: _distance(pair[0].values, pair[1]))
+        return f"is not what {item.name} holds: {_difference(item.values, values)}"
 
     def misplaced(self) -> Iterator[str]:
         """Weights under the name of another, or transposed."""
@@ -320,6 +335,14 @@ def _within(actual: np.ndarray, expected: np.ndarray, allowed: np.ndarray) -> bo
 
 def _near(actual: np.ndarray, expected: np.ndarray, allowed: np.ndarray) -> bool:
     return bool((np.abs(actual.astype(allowed.dtype) - expected.astype(allowed.dtype)) <= allowed).all())
+
+
+def _same_values(actual: np.ndarray, expected: np.ndarray, allowed: float) -> bool:
+    """In whatever order, and apart from zeros."""
+    if actual.dtype != expected.dtype:
+        return False
+    one, other = (np.sort(values[values != 0].astype(np.float64)) for values in (actual, expected))
+    return one.size == other.size and bool((np.abs(one - other) <= allowed).all())
 
 
 def _distance(actual: np.ndarray, expected: np.ndarray) -> float:
