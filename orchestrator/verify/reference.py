@@ -8,9 +8,10 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Literal, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -27,6 +28,7 @@ from orchestrator.verify.sizes import on_other_paths
 from orchestrator.verify.uses import Uses
 
 FULL = (VerifyLevel.STANDARD, VerifyLevel.STRICT)
+T = TypeVar("T")
 Kind = Literal["example", "case", "values", "sizes", "turned", "edge"]
 
 
@@ -76,9 +78,9 @@ class Reference(Answers):
     """What an artifact is judged against: eager's answers, and what only the module at hand can tell."""
 
     uses: Callable[[], Uses]
-    """Which tensors of its state the module uses; watched at the first call, on the example and the cases once more."""
+    """Which tensors of its state the module uses; watched before any export, on the example and the cases once more."""
     other_modes: Callable[[], tuple[OtherMode, ...]]
-    """What the module answers on the example in the modes that it is not in; asked at the first call."""
+    """What the module answers on the example in the modes that it is not in; asked before any export."""
     state: Mapping[str, str]
     """The module's flags, parameters and buffers before any export, see `modes.snapshot`; nothing at quick."""
 
@@ -96,13 +98,24 @@ def of(module: torch.nn.Module, answers: Answers, level: VerifyLevel) -> Referen
         answers: Of this module, or of an equal one in another process.
         level: How much will be proved with it.
     """
+    ask = _at_once if level in FULL else functools.cache
     named = [tensors(probe) for probe in answers.probes if probe.kind != "sizes"]
     return Reference(
         **{field.name: getattr(answers, field.name) for field in fields(answers)},
-        other_modes=functools.cache(lambda: modes.other_modes(module, tensors(answers.example))),
+        other_modes=ask(lambda: modes.other_modes(module, tensors(answers.example))),
         state=modes.snapshot(module) if level in FULL else {},
-        uses=functools.cache(lambda: uses.observe(module, named)),
+        uses=ask(lambda: uses.observe(module, named)),
     )
+
+
+def _at_once(question: Callable[[], T]) -> Callable[[], T]:
+    """Ask now; what is raised is raised where the answer is wanted, so that it fails one check and not all."""
+    asked: futures.Future[T] = futures.Future()
+    try:
+        asked.set_result(question())
+    except Exception as error:
+        asked.set_exception(error)
+    return asked.result
 
 
 def answer(module: torch.nn.Module, model: ModelSpec, dtype: str, spec: VerifySpec) -> Answers:
