@@ -59,3 +59,15 @@ def test_the_next_step_where_the_standard_has_no_bfloat16_yet_is_a_later_opset()
     cell = replace(row(Status.CHECK_FAILED, checks=(refused,)), dtype="bfloat16")
     assert "opset 22" in advice.next_step(cell)
     assert "opset 22" not in advice.next_step(replace(cell, opset=22))
+
+
+@pytest.mark.parametrize("cause", ["branches", "mode"])
+def test_a_check_that_knows_the_reason_gives_the_next_step_before_one_that_sees_the_numbers(cause: str) -> None:
+    failed = [Check(id=each, status=CheckStatus.FAILED, detail="no") for each in ("parity", cause)]
+    assert advice.next_step(row(Status.CHECK_FAILED, checks=tuple(failed))) == advice.BY_CHECK[cause]
+
+
+def test_what_is_left_in_training_mode_has_a_next_step_of_its_own() -> None:
+    check = Check(id="structure", status=CheckStatus.FAILED, detail="drop is a Dropout in training mode")
+    cell = row(Status.CHECK_FAILED, reason=f"structure: {check.detail}", checks=(check,))
+    assert "training=self.training" in advice.next_step(cell)

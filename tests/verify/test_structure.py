@@ -107,3 +107,11 @@ def test_a_dropout_that_is_switched_off_is_none(tmp_path: Path) -> None:
         proto.graph.initializer[-1].CopyFrom(helper.make_tensor("training", onnx.TensorProto.BOOL, [], [False]))
 
     assert samples.failing(samples.damaged(samples.pair(tmp_path), off)) == {}
+
+
+def test_the_models_line_is_told_where_it_is_known(tmp_path: Path) -> None:
+    candidate = replace(
+        samples.damaged(samples.pair(tmp_path), train_the_dropout), sources={"drop": "zoo/model.py:7 in forward"}
+    )
+    said = samples.failing(candidate)["structure"]
+    assert "drop is a Dropout in training mode (at zoo/model.py:7 in forward)" in said
