@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from rich.console import Console
 
@@ -44,7 +43,7 @@ def execute(
         InterruptedRunError: Ctrl-C or SIGTERM; what was finished is on record.
     """
     with _recorded_end(folder):
-        accepted = baseline.read(Path(plan.settings.runs))
+        accepted = baseline.read(folder.path.parent)
         _work(plan, folder, live.view(plan, console), cache, known, kept)
         folder.compare(accepted)
     report = folder.close(RunStatus.FINISHED)

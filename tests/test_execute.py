@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pytest
 
 from orchestrator.cache import FORCED, LOST
+from orchestrator.commands import accept
 from orchestrator.commands.run import run
-from orchestrator.errors import InterruptedRunError
+from orchestrator.errors import EnvironmentRefusedError, InterruptedRunError
 from orchestrator.folder import read_plan
+from orchestrator.report import mlflow_log
 from orchestrator.report.summary import CellReport, summarise
 from orchestrator.result import CellFinished, CellResult, FileRef, Origin, Status
 from orchestrator.schedulers import base
@@ -156,3 +159,28 @@ def test_a_run_that_is_interrupted_says_how_it_goes_on(tmp_path: Path, monkeypat
         run(spec(tmp_path, "one"), CONFIGS)
     (folder,) = Path("runs").glob("2*")
     assert str(raised.value) == f"Interrupted. Go on with: python -m orchestrator resume {folder}"
+
+
+def test_a_run_is_compared_with_what_was_accepted_and_its_report_is_told_to_others(
+    tmp_path: Path, scheduler: Exporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[Path, str]] = []
+    monkeypatch.setattr(mlflow_log, "log", lambda _, folder, address: logged.append((folder, address)))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert run(wished(tmp_path, "one", "two"), CONFIGS) == 0
+    assert accept.main(["latest", "--runs", str(tmp_path / "runs")], lambda _: wished(tmp_path)) == 0
+    assert run(wished(tmp_path, "one", mlflow="sqlite:///a.db"), CONFIGS) == 1
+    folder, _ = cells(tmp_path)
+    report = json.loads((folder / "report.json").read_bytes())
+    assert [each["cell"] for each in report["baseline"]["gone"]] == [TWO]
+    assert (tmp_path / "summary.md").read_text().endswith((folder / "report.md").read_text())
+    assert logged == [(folder, "sqlite:///a.db")]
+    assert scheduler.tasks == []
+
+
+def test_a_damaged_baseline_ends_a_run_before_its_work(tmp_path: Path, scheduler: Exporting) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/baseline.json").write_text("{")
+    with pytest.raises(EnvironmentRefusedError, match=r"baseline\.json is damaged"):
+        run(wished(tmp_path, "one"), CONFIGS)
+    assert scheduler.tasks == []

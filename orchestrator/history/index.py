@@ -68,6 +68,8 @@ class History:
         self._connection = connection
         self.folder = runs
         """Of all runs."""
+        self._facts: dict[int, CellEntry] = {}
+        """Those that were asked for: quiet nights share them."""
 
     def runs(self) -> list[RunEntry]:
         """All runs, the newest first."""
@@ -76,14 +78,13 @@ class History:
 
     def cells(self, run: str) -> dict[str, CellEntry]:
         """All cells of a run, by identifier; none if it cannot be read."""
-        query = "SELECT data FROM cells JOIN facts ON facts.id = cells.fact WHERE run = ?"
-        entries = (_unpacked(data) for (data,) in self._connection.execute(query, (run,)))
-        return {entry.report.id: entry for entry in entries}
+        entries = self._connection.execute("SELECT cell, fact FROM cells WHERE run = ?", (run,)).fetchall()
+        return {cell: self._entry(fact) for cell, fact in entries}
 
     def of_cell(self, cell: str) -> Iterator[tuple[str, CellEntry]]:
         """A cell in each run that planned it, with the run's identifier, the newest first."""
-        query = "SELECT run, data FROM cells JOIN facts ON facts.id = cells.fact WHERE cell = ? ORDER BY run DESC"
-        yield from ((run, _unpacked(data)) for run, data in self._connection.execute(query, (cell,)))
+        query = "SELECT run, fact FROM cells WHERE cell = ? ORDER BY run DESC"
+        yield from ((run, self._entry(fact)) for run, fact in self._connection.execute(query, (cell,)))
 
     def refresh(self) -> None:
         """Read the runs that are new or have changed, and forget those whose folders are gone."""
@@ -95,6 +96,12 @@ class History:
                 self._forget(stale)
             for run in stamps.keys() - (known.keys() - {*stale}):
                 self._add(folders[run], stamps[run])
+
+    def _entry(self, fact: int) -> CellEntry:
+        if fact not in self._facts:
+            (data,) = self._connection.execute("SELECT data FROM facts WHERE id = ?", (fact,)).fetchone()
+            self._facts[fact] = msgspec.json.decode(zlib.decompress(data), type=CellEntry)
+        return self._facts[fact]
 
     def _forget(self, runs: Iterable[str]) -> None:
         for run in runs:
@@ -200,10 +207,6 @@ def _state(path: Path) -> str:
     except OSError as error:
         return type(error).__name__
     return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def _unpacked(data: bytes) -> CellEntry:
-    return msgspec.json.decode(zlib.decompress(data), type=CellEntry)
 
 
 def _version() -> int:
