@@ -85,11 +85,7 @@ class _Export:
         except CaptureError:
             raise
         except Exception as error:
-            # The translation for the base may be at fault alone.
-            for opset in opsets:
-                yield from self.alone(
-                    opset, f"opset {sharing.BASE}, which the others are made from, fails: {sources.told(error)}"
-                )
+            yield from self._each_alone(opsets, error)
             return
         groups = sharing.groups(opsets, graph.operators(base.program.model), sharing.DYNAMO)
         for number, group in enumerate(reversed(groups)):

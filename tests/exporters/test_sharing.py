@@ -121,3 +121,22 @@ def test_sharing_steps_aside_where_it_was_not_compared(
     assert all(reason in str(one.alone) for one in emissions)
     (single,) = samples.export(exporter, *samples.linear(dtype), tmp_path / "single", (20,), **options)
     assert single.alone is None
+
+
+@pytest.mark.parametrize("fails", [23, 18])
+def test_what_fails_shared_is_exported_alone_and_costs_the_others_nothing(
+    fails: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_ = torch.onnx.export
+
+    def failing(model: Any, *args: Any, opset_version: int, **kwargs: Any) -> Any:
+        fed_back = isinstance(model, torch.export.ExportedProgram)
+        if opset_version == fails and (fed_back or fails == sharing.BASE):
+            raise RuntimeError("no translation")
+        return export_(model, *args, opset_version=opset_version, **kwargs)
+
+    monkeypatch.setattr(torch.onnx, "export", failing)
+    found = {one.opset: one for one in samples.export("dynamo", *samples.boundaries("dynamo"), tmp_path, (18, 20))}
+    made = {18: "exported", 20: "exported" if fails == sharing.BASE else "fed_back"}
+    assert {opset: one.made_from for opset, one in found.items()} == made
+    assert "no translation" in str(found[18].alone)
