@@ -1,4 +1,4 @@
-"""The verb show: a run, or a cell of it with its history. Writes nothing."""
+"""The verb show: a run, or a cell of it with its history. Changes nothing of the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from orchestrator.spec import RunSpec
 
 DESCRIPTION = """\
 Shows the end of a run again, or all that is known of one of its cells: checks, artifact, times, why it was exported, and how
-it did in the runs before, each compared with the one before it. Reads plan and ledger, and writes nothing."""
+it did in the runs before, each compared with the one before it. Reads plan and ledger, and changes nothing of the
+run."""
 EPILOG = """\
 examples:
   python -m orchestrator show
