@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 RUNTIME_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains besides the standard ones in ONNX Runtime's operator schemas (1.31): what its own optimiser writes into a file."""
-NEED_THE_EXPORT = {"ranges": "which sizes the capture admits is known to the export alone; shapes tries sizes instead"}
+NEED_THE_EXPORT = {
+    "ranges": "which sizes the capture admits is known to the export alone; shapes tries sizes instead",
+    "untouched": "whether the export left the model as it was is known to the export alone",
+}
 """What cannot be asked of a file, by the name under which it is reported, with the reason."""
 
 

@@ -31,20 +31,20 @@ def check(subject: Subject) -> Verdict:
                 f"it answers on the example as the model in {name} mode does: {share:.2f} x as far from the declared mode "
                 f"({subject.model.mode})"
             )
-    verdict = judged("mode", problems, _detail(shares)).check
+    given = subject.artifact.made_from == "given"
+    verdict = judged("mode", problems, _detail(shares, given)).check
     findings = [*_mixed(subject)]
     measured = max((share for _, share in shares), default=None)
     verdict = replace(verdict, measured=measured, threshold=low if shares else None)
-    if not shares and not problems and subject.artifact.made_from == "given":
+    if not shares and not problems and given:
         verdict = replace(verdict, status=CheckStatus.NOT_APPLICABLE)
     return Verdict(check=verdict, findings=tuple(findings))
 
 
-def _detail(shares: Sequence[tuple[str, float]]) -> str:
-    if not shares:
-        return "the model answers alike in both modes; flags, buffers and weights are as before the export"
+def _detail(shares: Sequence[tuple[str, float]], given: bool) -> str:
     told = " and ".join(f"{share:.1e} of the way to {name} mode" for name, share in shares)
-    return f"{told}; flags, buffers and weights are as before the export"
+    untouched = "" if given else "; flags, buffers and weights are as before the export"
+    return (told or "the model answers alike in both modes") + untouched
 
 
 def _share(subject: Subject, other: OtherMode) -> float | None:

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from orchestrator.result import CheckStatus
+from orchestrator.spec import VerifyLevel
 from orchestrator.verify.base import Subject
 from orchestrator.verify.runtime import check
 from tests import synthetic
@@ -47,3 +49,22 @@ def test_the_declared_provider_must_have_run_it(tmp_path: Path, target: Any, ran
     assert [f.message for f in verdict.findings] == ([f"some nodes ran on {min(others)}"] if others and not problem else [])
     assert found.status is (CheckStatus.FAILED if problem else CheckStatus.PASSED)
     assert problem is None or problem in found.detail
+
+
+def test_strict_runs_it_without_the_runtimes_optimisations_too(tmp_path: Path) -> None:
+    candidate = samples.pair(tmp_path)
+    strict = replace(candidate, spec=replace(candidate.spec, level=VerifyLevel.STRICT))
+    found = check(samples.subject(strict)).check
+    assert (found.status, found.detail) == (
+        CheckStatus.PASSED,
+        "CPUExecutionProvider ran it, and answers within the bounds with its optimisations off",
+    )
+
+    def scaled(proto: onnx.ModelProto) -> None:
+        product = next(node for node in proto.graph.node if node.op_type == "Gemm")
+        next(attribute for attribute in product.attribute if attribute.name == "alpha").f = 1.01
+
+    bad = samples.damaged(strict, scaled)
+    found = check(samples.subject(bad)).check
+    assert found.status is CheckStatus.FAILED
+    assert found.detail.startswith("with its optimisations off scores departs: error ")
