@@ -15,7 +15,7 @@ from exporters.base import TensorSpec
 from orchestrator.spec import VerifyLevel
 from orchestrator.verify.sites import Site, Value
 
-BUDGET = {VerifyLevel.STANDARD: 24, VerifyLevel.STRICT: 96}
+BUDGET = {VerifyLevel.STANDARD: 24, VerifyLevel.STRICT: 48}
 """Evaluations of eager; only a model that asks for values costs any, and it stops when every decision has been turned."""
 FACTORS = (0.1, 10.0, -1.0, 0.0, 0.01, 100.0, 0.001, 1000.0)
 """By which a floating input is scaled, the likelier ones first."""
