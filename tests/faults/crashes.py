@@ -96,9 +96,11 @@ class Recorder(Disk):
         self.steps.append(Synced(self._file(descriptor)))
 
     def rename(self, source: Path, destination: Path) -> None:
-        self.steps.append(Renamed(source, destination))
+        # A link holds nothing and can always be made again.
+        if not source.is_symlink():
+            self.steps.append(Renamed(source, destination))
+            self._files[destination] = self._files.pop(source)
         super().rename(source, destination)
-        self._files[destination] = self._files.pop(source)
 
     def sync_folder(self, folder: Path) -> None:
         self.steps.append(FolderSynced(folder, frozenset(path for path in folder.iterdir() if path.is_dir())))
