@@ -1,0 +1,171 @@
+"""Judges clean, damaged and harmlessly changed artifacts of one subject, each in a process of its own that may crash."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+
+import msgspec
+import torch
+
+from orchestrator.result import CheckStatus
+from orchestrator.verify import verifier
+from orchestrator.verify.base import Candidate
+from tests.mutants import others, subjects
+from tests.mutants.catalogue import FAULTS
+from tests.mutants.controls import CONTROLS
+from tests.mutants.equivalence import Judge
+from tests.mutants.outcome import Outcome
+from tests.mutants.subjects import Subject
+from tests.mutants.work import Fault, Work, copied
+
+OPSETS = (18, 20, 21, 23)
+"""Of clean exports."""
+DEADLINE_SECONDS = 180.0
+"""For one artifact; the slowest takes a few seconds."""
+CRASH = "crash"
+"""In the place of a check, where the process that judged died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A subject with its good artifact, warm: what a mutant needs is computed before its process is forked."""
+
+    subject: Subject
+    good: Candidate
+    judge: Judge
+
+
+def quietly(subject: Subject, root: Path, per_fault: int) -> list[Outcome]:
+    """The same as `run` in a process of its own: what exporters and native code say on the way is of no interest here."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    return run(subject, root / subject.name, per_fault)
+
+
+def run(subject: Subject, folder: Path, per_fault: int) -> list[Outcome]:
+    """All outcomes of a subject.
+
+    Args:
+        subject: What is exported and damaged.
+        folder: A new one, removed at the end.
+        per_fault: Mutants of each fault, at most: there may be fewer places.
+    """
+    torch.set_num_threads(1)
+    good = folder / "good"
+    good.mkdir(parents=True)
+    module = subjects.module_of(subject)
+    opsets = sorted({subject.opset, *OPSETS})
+    candidates = list(subjects.export(subject, module, good, opsets))
+    outcomes = [_clean(subject, candidate) for candidate in candidates]
+    chosen = next(candidate for candidate in candidates if candidate.opset == subject.opset)
+    made = Made(subject=subject, good=chosen, judge=Judge(good=chosen.path, model=chosen.model))
+    outcomes += mutants(made, folder, FAULTS, per_fault)
+    outcomes += mutants(made, folder, CONTROLS, 1)
+    shutil.rmtree(folder)
+    return outcomes
+
+
+def mutants(made: Made, folder: Path, faults: Sequence[Fault], per_fault: int) -> Iterator[Outcome]:
+    """One after the other, each forked off this process."""
+    gc.collect()
+    gc.freeze()
+    for fault in faults:
+        for number, place in enumerate(chosen_places(made, fault, per_fault)):
+            here = folder / f"{fault.name}-{number}".replace(" ", "-")
+            yield forked(lambda fault=fault, place=place, here=here: judged(made, fault, place, here), made, fault)
+            shutil.rmtree(here, ignore_errors=True)
+
+
+def chosen_places(made: Made, fault: Fault, count: int) -> list[int]:
+    """Places by their number, drawn from the subject's seed."""
+    work = Work(subject=made.subject, candidate=made.good, random=Random(0))  # noqa: S311
+    places = sum(1 for _ in fault.places(work))
+    return Random(f"{made.subject.name} {fault.name}").sample(range(places), min(count, places))  # noqa: S311
+
+
+def judged(made: Made, fault: Fault, place: int, folder: Path) -> Outcome:
+    """Damage a copy in a place, and ask everybody."""
+    random = Random(f"{made.subject.name} {fault.name} {place}")  # noqa: S311
+    work = Work(subject=made.subject, candidate=copied(made.good, folder / "artifact"), random=random)
+    chosen = list(fault.places(work))[place]
+    chosen.damage()
+    candidate = work.finish(fault)
+    distance = made.judge.distance(candidate.path) if fault.numeric else None
+    return _outcome(made.subject, candidate, fault, chosen.where, distance)
+
+
+def _clean(subject: Subject, candidate: Candidate) -> Outcome:
+    return _outcome(subject, candidate, None, "", None)
+
+
+def _outcome(subject: Subject, candidate: Candidate, fault: Fault | None, where: str, distance: float | None) -> Outcome:
+    began = time.perf_counter()
+    checks, _ = verifier.verify(candidate, threads=1)
+    seconds = time.perf_counter() - began
+    bad = {check.id: check.detail for check in checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR)}
+    return Outcome(
+        kind="clean" if fault is None else "mutant" if fault.check else "harmless",
+        model=subject.model,
+        exporter=subject.exporter,
+        opset=candidate.opset,
+        seed=subject.seed,
+        fault=fault.name if fault else "",
+        where=where,
+        check=fault.check if fault else "",
+        failing=bad,
+        distance=distance,
+        others=others.opinions(candidate),
+        seconds=seconds,
+    )
+
+
+def forked(work: Callable[[], Outcome], made: Made, fault: Fault) -> Outcome:
+    """What a forked child says; if it dies or is late, that."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_tell, args=(work, sender))
+    began = time.perf_counter()
+    child.start()
+    sender.close()
+    try:
+        if receiver.poll(DEADLINE_SECONDS):
+            told = receiver.recv_bytes()
+            child.join()
+            return msgspec.json.decode(told, type=Outcome)
+    except EOFError:
+        child.join()
+    child.kill()
+    child.join()
+    return _died(made, fault, f"exit code {child.exitcode}", time.perf_counter() - began)
+
+
+def _tell(work: Callable[[], Outcome], sender: Connection) -> None:
+    sender.send_bytes(msgspec.json.encode(work()))
+    sender.close()
+
+
+def _died(made: Made, fault: Fault, reason: str, seconds: float) -> Outcome:
+    subject = made.subject
+    return Outcome(
+        kind="mutant" if fault.check else "harmless",
+        model=subject.model,
+        exporter=subject.exporter,
+        opset=subject.opset,
+        seed=subject.seed,
+        fault=fault.name,
+        where="",
+        check=fault.check,
+        failing={},
+        distance=None,
+        others={},
+        seconds=seconds,
+        error=reason,
+    )
