@@ -39,13 +39,8 @@ def check(subject: Subject) -> Verdict:
     problems = [*match.missing(), *match.misplaced(), *match.damaged()]
     if not problems:
         problems = [*swapped(match.placed(), subject.proto)]
-    share = match.share()
     findings = [*match.untraceable(), *match.unused(), *match.leftover()]
-    verdict = judged("weights", problems, match.summary()).check
-    return Verdict(
-        check=Check(id=verdict.id, status=verdict.status, detail=verdict.detail, measured=share, threshold=1.0),
-        findings=tuple(findings),
-    )
+    return Verdict(check=judged("weights", problems, match.summary()).check, findings=tuple(findings))
 
 
 def _not_applicable(reason: str) -> Verdict:
@@ -269,12 +264,6 @@ class _Match:
             yield f"{item.name} is almost {constant.name}: {_difference(item.values, constant.values)}"
 
     # What is worth knowing
-
-    def share(self) -> float:
-        """Elements of used tensors that are carried, over all of them."""
-        used = [constant for constant in self.uses.constants if constant.used]
-        total = sum(constant.values.size for constant in used)
-        return sum(constant.values.size for constant in used if self._explained(constant)) / total
 
     def summary(self) -> str:
         """For a person."""
