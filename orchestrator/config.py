@@ -400,7 +400,10 @@ class _Cells:
             known = f"they end in ExecutionProvider; nor is it {REFERENCE_EVALUATOR}"
             raise UserError(f"target.provider={target.provider}: no provider of ONNX Runtime; {known}")
         return Target(
-            name=_name("target.name", target.name), device=cast(Literal["cpu", "cuda"], device), provider=target.provider
+            name=_name("target.name", target.name),
+            device=cast(Literal["cpu", "cuda"], device),
+            provider=target.provider,
+            latency=target.latency,
         )
 
     def _verify(self, _: tuple[int, ...]) -> VerifySpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -14,9 +15,9 @@ from orchestrator.errors import InterruptedRunError, OrchestratorError
 from orchestrator.folder import RunFolder
 from orchestrator.keys import surroundings
 from orchestrator.plan import longest_first
-from orchestrator.report import live, mlflow_log, step_summary, terminal
+from orchestrator.report import live, mlflow_log, step_summary, terminal, wording
 from orchestrator.report.summary import exit_code
-from orchestrator.result import CellFinished, CellResult
+from orchestrator.result import CellFinished, CellResult, Status
 from orchestrator.schedulers import base as schedulers
 from orchestrator.spec import Plan, Unit, UnitTask
 from orchestrator.store.ledger import RunStatus
@@ -45,6 +46,7 @@ def execute(
     with _recorded_end(folder):
         accepted = baseline.read(folder.path.parent)
         _work(plan, folder, live.view(plan, console), cache, known, kept)
+        _measure(plan, folder, console)
         folder.compare(accepted)
     report = folder.close(RunStatus.FINISHED)
     terminal.show(report, folder.path, console, plan.settings.terminal)
@@ -71,6 +73,28 @@ def _work(plan: Plan, folder: RunFolder, view: live.View, cache: Cache, known: K
                 view.on_event(_recorded(event, folder, cache) if isinstance(event, CellFinished) else event)
 
 
+def _measure(plan: Plan, folder: RunFolder, console: Console) -> None:
+    """Time and memory of what passed, where that was asked for: one cell at a time, when nothing else is at work."""
+    asked = {cell.id for cell in plan.cells if cell.target.latency}
+    passed = {cell: one for cell, one in folder.outcomes().items() if one.status is Status.PASSED} if asked else {}
+    tasks = [
+        replace(_plain_task(plan, unit), done=tuple(cell.id for cell in unit.cells if cell.id not in wanted), exported=wanted)
+        for unit in plan.units
+        if (wanted := {cell.id: passed[cell.id] for cell in unit.cells if cell.id in asked and cell.id in passed})
+    ]
+    if not tasks:
+        return
+    if plan.settings.terminal != "quiet":
+        console.print(
+            f"measuring {wording.count(sum(len(task.exported) for task in tasks), 'cell')} beside eager, one at a time"
+        )
+    alone = replace(plan.settings.cluster, workers=1)
+    with closing(schedulers.load(alone.kind)(tasks, alone, schedulers.MEASURE)) as events:
+        for event in events:
+            if isinstance(event, CellFinished):
+                folder.finish_measured(event.result)
+
+
 def _recorded(event: CellFinished, folder: RunFolder, cache: Cache) -> CellFinished:
     result = folder.finish_cell(cache.with_keys(event.result))
     cache.remember(result)
@@ -78,17 +102,19 @@ def _recorded(event: CellFinished, folder: RunFolder, cache: Cache) -> CellFinis
 
 
 def _task(plan: Plan, unit: Unit, done: Collection[str], exported: Mapping[str, CellResult], cache: Cache) -> UnitTask:
-    settings, cells = plan.settings, {cell.id for cell in unit.cells}
-    return UnitTask(
-        unit=unit,
-        store=settings.store,
-        trust=settings.trust,
-        threads=settings.cluster.threads_per_worker,
+    cells = {cell.id for cell in unit.cells}
+    return replace(
+        _plain_task(plan, unit),
         done=tuple(cell for cell in done if cell in cells),
         answers=cache.answers_key(unit),
         tools=surroundings.fingerprint(),
         exported={cell: result for cell, result in exported.items() if cell in cells},
     )
+
+
+def _plain_task(plan: Plan, unit: Unit) -> UnitTask:
+    settings = plan.settings
+    return UnitTask(unit=unit, store=settings.store, trust=settings.trust, threads=settings.cluster.threads_per_worker)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from orchestrator.result import SCHEMA_VERSION, CellError, CellFinished, CellRes
 from orchestrator.spec import Plan
 from orchestrator.store import ledger
 from orchestrator.store.disk import DISK, Disk, make_folder, point, refusals, replace, replace_durably
-from orchestrator.store.ledger import Ledger, Record, RunFinished, RunResumed, RunStarted, RunStatus
+from orchestrator.store.ledger import CellMeasured, Ledger, Record, RunFinished, RunResumed, RunStarted, RunStatus
 
 EXIT_CODES = {
     RunStatus.INTERRUPTED: InterruptedRunError.exit_code,
@@ -144,6 +144,18 @@ class RunFolder:
             shutil.rmtree(self.path / layout.cell_folder(result.cell))
             return error
         return None
+
+    def outcomes(self) -> dict[str, CellResult]:
+        """What is on record of each cell that has an outcome."""
+        return outcomes(ledger.read(self._ledger.path))
+
+    def finish_measured(self, result: CellResult) -> None:
+        """Put on record what `measure` says of a cell that has its outcome.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._ledger.append(CellMeasured(cell=result.cell, speed=result.speed, reason=result.reason))
 
     def compare(self, accepted: Baseline) -> None:
         """Put on record what is worse than what was accepted.

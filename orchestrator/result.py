@@ -139,6 +139,25 @@ class Regression:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """Time and memory of an artifact beside eager's on the example, in one process, in turn."""
+
+    artifact_seconds: float
+    """From arrays to arrays, the median."""
+    eager_seconds: float
+    ratio: float
+    """The artifact's time over eager's, the median of the pairs."""
+    pairs: int
+    """So often each of the two was asked."""
+    threads: int
+    """That each had."""
+    artifact_bytes: int
+    """By which the process grew at most from before the artifact was loaded until it had answered."""
+    eager_bytes: int
+    """Parameters and buffers, and by which the process grew at most until eager had answered."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellError:
     """Why a cell has no verdict on an artifact, as text."""
 
@@ -224,6 +243,8 @@ class CellResult:
     """Digest of all that decides the verdict."""
     why_exported: str | None = None
     """What of the export key is new; None if it was not exported, or nobody knows."""
+    speed: Speed | None = None
+    """Only from a unit that measures it, see `measure`; it is no part of the outcome."""
 
     @property
     def files(self) -> tuple[FileRef, ...]:

@@ -133,6 +133,8 @@ class Target:
     device: Literal["cpu", "cuda"]
     provider: str
     """ONNX Runtime execution provider, as in onnxruntime.get_available_providers()."""
+    latency: bool = False
+    """Measure time and memory beside eager, at the end of the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -121,6 +121,7 @@ class TargetConfig:
     name: str = ""
     device: str = ""
     provider: str = ""
+    latency: bool = False
 
 
 @dataclass

@@ -17,6 +17,7 @@ from orchestrator.result import (
     Finding,
     Regression,
     Rule,
+    Speed,
     Stage,
     Status,
     ValueInfo,
@@ -42,6 +43,15 @@ from orchestrator.store.ledger import BaselineCompared, Record, RunFinished, Run
 
 CPU = Target(name="cpu", device="cpu", provider="CPUExecutionProvider")
 CUDA = Target(name="cuda", device="cuda", provider="CUDAExecutionProvider")
+SPEED = Speed(
+    artifact_seconds=0.0123,
+    eager_seconds=0.0256,
+    ratio=0.482,
+    pairs=7,
+    threads=1,
+    artifact_bytes=120_000_000,
+    eager_bytes=205_000_000,
+)
 
 
 def model(name: str, known_issues: Iterable[KnownIssue] = ()) -> ModelSpec:

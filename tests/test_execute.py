@@ -31,8 +31,16 @@ class Exporting(FakeScheduler):
     def __init__(self, store: Path) -> None:
         super().__init__()
         self.store = BlobStore(store)
+        self.measured: list[tuple[Any, Any]] = []
 
-    def __call__(self, tasks: Any, _cluster: Any) -> Any:
+    def __call__(self, tasks: Any, cluster: Any, program: Any = base.UNIT) -> Any:
+        if program is base.MEASURE:
+            self.measured = [(task, cluster) for task in tasks]
+            for task in tasks:
+                yield from (
+                    CellFinished(result=replace(synthetic.result(cell), speed=synthetic.SPEED)) for cell in task.exported
+                )
+            return
         self.tasks = list(tasks)
         for task in tasks:
             for cell in task.unit.cells:
@@ -112,6 +120,27 @@ def test_an_outcome_whose_files_are_damaged_is_done_again(tmp_path: Path, schedu
     assert (after[ONE].origin, after[ONE].why_exported, after[TWO].origin) == (Origin.RAN, LOST, Origin.CACHE)
     assert (folder / "artifacts/one/float32/dynamo-opset20.onnx").read_bytes() == ONE.encode()
     assert blob.with_name(f"{blob.name}.bad").exists()
+
+
+def test_what_passed_is_measured_alone_when_all_is_done_whether_it_was_known_or_not(
+    tmp_path: Path, scheduler: Exporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(wished(tmp_path, "one"), CONFIGS)
+    assert scheduler.measured == []
+    wanted = wished(tmp_path, "one", "two", "three")
+    cold, two, three = wanted.requests
+    hot = [replace(each, target=replace(each.target, latency=True)) for each in (cold, two)]
+    run(replace(wanted, requests=(*hot, three)), CONFIGS)
+    assert [(task.unit.model.name, [*task.exported]) for task, _ in scheduler.measured] == [("one", [ONE]), ("two", [TWO])]
+    assert {cluster.workers for _, cluster in scheduler.measured} == {1}
+    after = cells(tmp_path)[1]
+    assert [cell.speed for cell in after.values()] == [synthetic.SPEED, synthetic.SPEED, None]
+    assert (after[ONE].origin, after[TWO].origin) == (Origin.CACHE, Origin.RAN)
+    passed = scheduler.passed
+    monkeypatch.setattr(scheduler, "passed", lambda cell: replace(passed(cell), status=Status.CHECK_FAILED, reason="why"))
+    scheduler.measured = []
+    run(replace(wanted, requests=tuple(hot), settings=replace(wanted.settings, force=True)), CONFIGS)
+    assert scheduler.measured == []
 
 
 def test_force_does_everything_again(tmp_path: Path, scheduler: Exporting) -> None:

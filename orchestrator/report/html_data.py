@@ -99,6 +99,7 @@ def _row(cell: CellReport, planned: Cell, plan: Plan) -> dict[str, object]:
         "attempts": cell.attempts,
         "durations": {stage: _short(seconds) for stage, seconds in cell.durations.items()},
         "memory": wording.size(cell.peak_memory) if cell.peak_memory else None,
+        "speed": wording.speed(cell.speed) if cell.speed else None,
         "checks": [_check(check) for check in cell.checks],
         "findings": [_finding(finding) for finding in cell.findings],
         "why": cell.why_exported,

@@ -23,12 +23,21 @@ from orchestrator.result import (
     Finding,
     Origin,
     Regression,
+    Speed,
     Stage,
     Status,
     ValueInfo,
 )
 from orchestrator.spec import Cell, Plan, Unit
-from orchestrator.store.ledger import BaselineCompared, Record, RunFinished, RunResumed, RunStarted, RunStatus
+from orchestrator.store.ledger import (
+    BaselineCompared,
+    CellMeasured,
+    Record,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    RunStatus,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +121,8 @@ class CellReport:
     """First time, or what has changed since the last time; None if it was not exported."""
     regressions: tuple[Regression, ...] = ()
     """What is worse than what was accepted of the cell."""
+    speed: Speed | None = None
+    """Time and memory beside eager; None unless target.latency asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +159,12 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
     run = run_report(records)
     results = outcomes(records)
     delivered = delivered_graphs(plan, results.values())
-    rows = (_row(plan, unit, cell, results, delivered, run) for unit in plan.units for cell in unit.cells)
+    measured = {record.cell: record for record in records if isinstance(record, CellMeasured)}
+    rows = (
+        _with_speed(_row(plan, unit, cell, results, delivered, run), measured.get(cell.id))
+        for unit in plan.units
+        for cell in unit.cells
+    )
     compared = next((record for record in records if isinstance(record, BaselineCompared)), None)
     worse = _by_cell(compared.regressions if compared else ())
     cells = tuple(replace(row, expected=False, regressions=worse[row.id]) if row.id in worse else row for row in rows)
@@ -279,6 +295,13 @@ def _row(
         verify_key=outcome.verify_key,
         why_exported=outcome.why_exported,
     )
+
+
+def _with_speed(row: CellReport, measured: CellMeasured | None) -> CellReport:
+    if measured is None or measured.speed is not None:
+        return replace(row, speed=measured.speed) if measured else row
+    finding = Finding(kind="latency", message=f"not measured: {measured.reason}")
+    return replace(row, findings=(*row.findings, finding))
 
 
 def _by_cell(regressions: Iterable[Regression]) -> dict[str, tuple[Regression, ...]]:

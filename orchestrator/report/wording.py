@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from orchestrator.report.summary import CellReport, Report, gone, unexpected
-from orchestrator.result import Check, CheckStatus, Origin, Status
+from orchestrator.result import Check, CheckStatus, Origin, Speed, Status
 from orchestrator.store.ledger import RunStatus
 
 FAILING = (CheckStatus.FAILED, CheckStatus.ERROR)
 GOOD = (Status.PASSED, Status.SKIPPED, Status.UNVERIFIED)
-NOTED = {"known_issue": "known issue", "known_issue_passed": "no longer an issue"}
+NOTED = {"known_issue": "known issue", "known_issue_passed": "no longer an issue", "latency": "latency"}
 """Findings that get a line of their own in every report, and what they are called there."""
 
 
@@ -29,7 +29,7 @@ class Note(NamedTuple):
     """Something worth a line beside the table."""
 
     kind: str
-    """known issue, no longer an issue, skipped, exported."""
+    """known issue, no longer an issue, latency, skipped, exported."""
     text: str
     cells: tuple[str, ...]
     """All cells of which it is true."""
@@ -66,12 +66,14 @@ def failures(report: Report) -> list[CellReport]:
 
 
 def notes(report: Report) -> list[Note]:
-    """What else a reader should know, each text once: known issues, met or gone, why cells were exported or skipped."""
+    """What else a reader should know, each text once: known issues, latencies, why cells were exported or skipped."""
     cells: dict[tuple[str, str], list[str]] = defaultdict(list)
     for cell in report.cells:
         for finding in cell.findings:
             if kind := NOTED.get(finding.kind):
                 cells[kind, finding.message].append(cell.id)
+        if cell.speed:
+            cells["latency", speed(cell.speed)].append(cell.id)
         if cell.status is Status.SKIPPED:
             cells["skipped", cell.reason].append(cell.id)
     whys = {cell.id: cell.why_exported for cell in report.cells if cell.why_exported}
@@ -125,6 +127,14 @@ def opset(cell: CellReport) -> str:
     """The opset that was asked for, and the one of the file if it is another."""
     known = dict.fromkeys(opset for opset in (cell.opset, cell.opset_actual) if opset is not None)
     return " → ".join(map(str, known))
+
+
+def speed(measured: Speed) -> str:
+    """Time and memory beside eager's, in one line."""
+    seconds, theirs = (1000 * value for value in (measured.artifact_seconds, measured.eager_seconds))
+    memory, eager = size(measured.artifact_bytes), size(measured.eager_bytes)
+    how = f"{measured.pairs} pairs, {count(measured.threads, 'thread')}"
+    return f"{seconds:.3g} ms, {measured.ratio:.2f} x eager's {theirs:.3g} ms; {memory} of memory, eager {eager}; {how}"
 
 
 def size(count: int) -> str:

@@ -23,6 +23,8 @@ class Program:
 
 UNIT = Program(function="orchestrator.unit:run", preload=("orchestrator.preload",))
 """The program of every real run; tests have smaller ones."""
+MEASURE = Program(function="orchestrator.measure:run", preload=UNIT.preload)
+"""What a run does last with the cells that are to be measured."""
 
 
 class Scheduler(Protocol):

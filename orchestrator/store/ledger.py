@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.errors import EnvironmentRefusedError, StorageError
-from orchestrator.result import CellFinished, Regression
+from orchestrator.result import CellFinished, Regression, Speed
 from orchestrator.store.disk import DISK, Disk, refusals, write_all
 
 GROUP_SECONDS = 0.05
@@ -82,7 +82,17 @@ class BaselineCompared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     regressions: tuple[Regression, ...]
 
 
-Record = RunStarted | CellFinished | RunFinished | RunResumed | BaselineCompared
+class CellMeasured(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A cell's time and memory, taken after its outcome; the last record of a cell counts."""
+
+    cell: str
+    """Identifier."""
+    speed: Speed | None
+    reason: str
+    """Why there is none; empty if there is."""
+
+
+Record = RunStarted | CellFinished | RunFinished | RunResumed | BaselineCompared | CellMeasured
 
 
 class _Entry(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from onnx import numpy_helper
 
 from orchestrator.result import Artifact, Check, CheckStatus, Finding
-from orchestrator.spec import ModelSpec
+from orchestrator.spec import ModelSpec, Target
 from orchestrator.verify import native
 from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError, Candidate, CheckFunction, Subject, Verdict
 from orchestrator.verify.diagnosis import diagnosed
@@ -41,7 +41,7 @@ def verify(
     """
     parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
     parts["artifact"] = _without_weights(candidate)
-    session = _runtime(candidate, threads)
+    session = runtime(candidate.path, candidate.target, threads)
     shared = shared or Shared()
     with native.start(candidate.path) as complaint:
         subject = Subject(**parts, session=session, native=complaint, threads=threads)
@@ -55,6 +55,11 @@ def failed(checks: Sequence[Check]) -> str | None:
     """Why an artifact does not pass, in one line: the first check that says no; None if it passes."""
     bad = [check for check in checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR)]
     return f"{bad[0].id}: {bad[0].detail}" if bad else None
+
+
+def runtime(path: Path, target: Target, threads: int) -> Session | Evaluator:
+    """What runs a graph on a target; it is loaded when it is first asked."""
+    return Evaluator(path) if target.provider == REFERENCE_EVALUATOR else Session(path, target, threads)
 
 
 def write_test_data(reference: Reference, model: ModelSpec, folder: Path) -> tuple[str, ...]:
@@ -78,12 +83,6 @@ def _without_weights(candidate: Candidate) -> Artifact:
     asked = candidate.artifact.weights_as_inputs
     inputs = tuple(value for value in candidate.artifact.inputs if value.name not in asked)
     return dataclasses.replace(candidate.artifact, inputs=inputs)
-
-
-def _runtime(candidate: Candidate, threads: int) -> Session | Evaluator:
-    if candidate.target.provider == REFERENCE_EVALUATOR:
-        return Evaluator(candidate.path)
-    return Session(candidate.path, candidate.target, threads)
 
 
 def _verdicts(subject: Subject, taken_over: Mapping[str, Verdict]) -> Iterator[Verdict]:

@@ -210,6 +210,7 @@ NOTHING: Mapping[str, Change] = {
     "ModelSpec.size": lambda f: f.model(size=7),
     "ModelSpec.config_path": lambda f: f.model(config_path="/another/net.yaml"),
     "Target.name": lambda f: f.keys(replace(CELL, target=replace(CPU, name="another"))),
+    "Target.latency": lambda f: f.keys(replace(CELL, target=replace(CPU, latency=True))),
     "Unit.id": lambda f: f.keys(id="another"),
     "Unit.limits": lambda f: f.keys(limits=Limits(seconds=1.0, memory=1, log=1)),
     "Unit.estimate": lambda f: f.keys(estimate=1.0),
@@ -223,7 +224,7 @@ NOTHING: Mapping[str, Change] = {
 BESIDE: Mapping[type, tuple[str, ...]] = {
     Cell: ("id", "opset", "target", "swept", "skip"),
     ModelSpec: ("name", "weights", "known_issues", "size", "config_path"),
-    Target: ("name",),
+    Target: ("name", "latency"),
     Unit: ("id", "model", "exporter", "dtype", "verify", "limits", "cells", "estimate"),
     WeightsSpec: ("seed", "file", "url", "package", "sha256", "key", "prefix", "strict"),
 }

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.report import json as report_json
 from orchestrator.report.summary import Report, summarise
 from orchestrator.result import CheckStatus, Origin, Rule, Stage, Status
-from orchestrator.store.ledger import RunStatus
+from orchestrator.store.ledger import CellMeasured, RunStatus
 from tests import synthetic
 
 
@@ -96,6 +96,14 @@ def check_fields(kind: type, node: Mapping[str, Any], definitions: Mapping[str, 
 def test_the_schema_and_the_dataclasses_have_the_same_fields_in_the_same_order() -> None:
     schema = report_json.schema()
     check_fields(Report, schema, schema["$defs"])
+
+
+def test_a_report_of_a_cell_that_was_measured_follows_the_schema() -> None:
+    unit = synthetic.unit()
+    records = synthetic.ledger(synthetic.result(unit.cells[0].id))
+    records.insert(-1, CellMeasured(cell=unit.cells[0].id, speed=synthetic.SPEED, reason=""))
+    (cell,) = valid(summarise(synthetic.plan(unit), records))["cells"]
+    assert cell["speed"]["ratio"] == synthetic.SPEED.ratio
 
 
 def test_the_schema_knows_every_word() -> None:

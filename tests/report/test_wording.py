@@ -5,7 +5,7 @@ import pytest
 from orchestrator.report import wording
 from orchestrator.report.summary import Report, summarise
 from orchestrator.result import Check, CheckStatus, Origin, Status
-from orchestrator.store.ledger import RunStatus
+from orchestrator.store.ledger import CellMeasured, RunStatus
 from tests import synthetic
 
 CPU = "resnet50-dynamo-opset20-float32-cpu"
@@ -175,3 +175,19 @@ def test_where_all_is_new_nothing_is_explained() -> None:
     plan = synthetic.plan(synthetic.unit("a"))
     results = [synthetic.result(cell.id, why_exported=wording.FIRST_TIME) for cell in plan.cells]
     assert wording.notes(summarise(plan, synthetic.ledger(*results))) == []
+
+
+def test_what_was_measured_beside_eager_is_a_note_of_its_cell_and_so_is_why_it_was_not() -> None:
+    plan = synthetic.plan(synthetic.unit("a"), synthetic.unit("b"))
+    first, second = (cell.id for cell in plan.cells)
+    records = synthetic.ledger(*(synthetic.result(cell.id) for cell in plan.cells))
+    records[-1:-1] = [
+        CellMeasured(cell=first, speed=synthetic.SPEED, reason=""),
+        CellMeasured(cell=second, speed=None, reason="verify: the process was killed"),
+    ]
+    report = summarise(plan, records)
+    assert [(note.kind, note.text, note.cells) for note in wording.notes(report)] == [
+        ("latency", "12.3 ms, 0.48 x eager's 25.6 ms; 120 MB of memory, eager 205 MB; 7 pairs, 1 thread", (first,)),
+        ("latency", "not measured: verify: the process was killed", (second,)),
+    ]
+    assert wording.unexpected(report) == []

@@ -110,6 +110,7 @@ function facts(cell) {
     ["target", cell.target],
     ["swept", cell.swept],
     ["made", cell.made_from],
+    ["latency", cell.speed],
     ["size", cell.size],
     ["outcome from", { ran: "this run", cache: "the cache", resumed: "before the run was resumed" }[cell.origin]],
     ["why exported", cell.why],
