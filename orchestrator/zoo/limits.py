@@ -91,7 +91,7 @@ class Dropout(torch.nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         """(batch, features) to the same."""
-        return self.linear(torch.nn.functional.dropout(signal, 0.5))
+        return self.linear(torch.nn.functional.dropout(signal, 0.5))  # type: ignore[no-any-return]
 
 
 class BatchNorm(torch.nn.Module):
@@ -104,7 +104,7 @@ class BatchNorm(torch.nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         """(batch, features) to the same."""
-        return self.linear(self.norm(signal))
+        return self.linear(self.norm(signal))  # type: ignore[no-any-return]
 
 
 class StubbornNorm(torch.nn.BatchNorm1d):
@@ -125,7 +125,7 @@ class LeftInTraining(torch.nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         """(batch, features) to the same."""
-        return self.linear(self.norm(signal))
+        return self.linear(self.norm(signal))  # type: ignore[no-any-return]
 
 
 class KeywordOrder(torch.nn.Module):
