@@ -78,6 +78,8 @@ class ProbeError:
     """None if it has no figure: NaN, another shape, no answer."""
     threshold: float | None
     """None if nothing was measured, or the answer must be equal."""
+    answers: str = ""
+    """Digest of the artifact's answers: equal for equal bits; empty if there is no answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ Equal texts and equal tables are written once and referred to by number: of 5,00
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from orchestrator import layout
 from orchestrator.report import repro, wording
+from orchestrator.report.agreement import Agreement
 from orchestrator.report.causes import Cause
 from orchestrator.report.html_funnel import fell, steps
 from orchestrator.report.summary import ArtifactReport, CellReport, Report
@@ -46,11 +48,13 @@ def document(report: Report, plan: Plan, causes: Sequence[Cause], log_tail: LogT
         log_tail: Is asked for the cells that are exhibits only.
     """
     pool, names, planned = _Pool(), steps(report.cells), plan.placed
+    beside = _beside(report.agreements)
     cause_of = {cell.id: number for number, cause in enumerate(causes) for cell in cause.cells}
     fields: list[str] = []
     rows = []
     for cell in report.cells:
         row = _row(cell, planned[cell.id][1], plan) | {"cause": cause_of.get(cell.id), "fell": fell(cell, names)}
+        row["beside"] = beside[cell.id]
         fields = [*row]
         rows.append(msgspec.Raw(msgspec.json.encode([pool.take(value) for value in row.values()])))
     data = {
@@ -108,6 +112,15 @@ def _row(cell: CellReport, planned: Cell, plan: Plan) -> dict[str, object]:
         "log": cell.error.log if cell.error else None,
         **_artifact(cell.artifact),
     }
+
+
+def _beside(agreements: Iterable[Agreement]) -> Mapping[str, list[str]]:
+    """By cell, how it answers beside those of other exporters."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for pair in agreements:
+        for cell, other in zip(pair.cells, reversed(pair.exporters), strict=True):
+            texts[cell].append(f"{other}: {wording.agreement(pair)}")
+    return texts
 
 
 def _artifact(artifact: ArtifactReport | None) -> dict[str, object]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from orchestrator import layout
@@ -26,7 +27,7 @@ def render(report: Report, rows: Sequence[CellReport] | None = None) -> str:
         rows: Cells that the table has; all if it is None.
     """
     table = _cells(report.cells if rows is None else rows)
-    below = [*_failures(report), *_gone(report), *_notes(report), *_provenance(report)]
+    below = [*_failures(report), *_gone(report), *_notes(report), *_agreements(report), *_provenance(report)]
     return "\n".join([*_head(report), *table, *below]) + "\n"
 
 
@@ -93,6 +94,19 @@ def _notes(report: Report) -> Iterator[str]:
         yield from ("", "## To know", "")
     for note in notes:
         yield f"- {note.kind}: {escape(note.text)} ({', '.join(map(code, note.cells))})"
+
+
+def _agreements(report: Report) -> Iterator[str]:
+    """A line for all opsets of which the same is true."""
+    opsets: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for pair in report.agreements:
+        exporters = f"{pair.exporters[0]} and {pair.exporters[1]}"
+        opsets[pair.model, exporters, pair.dtype, pair.target, wording.agreement(pair)].append(pair.opset)
+    if opsets:
+        yield from ("", "## Exporters beside each other", "")
+        yield from _table(["model", "exporters", "dtype", "target", "opsets", "answers"], [":--"] * 6)
+    for (*cell, answers), which in opsets.items():
+        yield _row([*map(escape, cell), ", ".join(map(str, which)), escape(answers)])
 
 
 def _provenance(report: Report) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from orchestrator import layout
 from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED
+from orchestrator.report.agreement import Agreement, agreements
 from orchestrator.report.expected import issues, judge
 from orchestrator.result import (
     SCHEMA_VERSION,
@@ -147,6 +148,8 @@ class Report:
     """In plan order."""
     baseline: BaselineReport | None = None
     """None if nothing was accepted before the run, or it did not reach its end."""
+    agreements: tuple[Agreement, ...] = ()
+    """Of the exporters with each other."""
 
 
 def summarise(plan: Plan, records: Sequence[Record]) -> Report:
@@ -170,7 +173,12 @@ def summarise(plan: Plan, records: Sequence[Record]) -> Report:
     cells = tuple(replace(row, expected=False, regressions=worse[row.id]) if row.id in worse else row for row in rows)
     counts = {status: sum(cell.status is status for cell in cells) for status in Status}
     return Report(
-        schema_version=SCHEMA_VERSION, run=run, counts=counts, cells=cells, baseline=_baseline(compared, {c.id for c in cells})
+        schema_version=SCHEMA_VERSION,
+        run=run,
+        counts=counts,
+        cells=cells,
+        baseline=_baseline(compared, {c.id for c in cells}),
+        agreements=agreements(plan, results),
     )
 
 

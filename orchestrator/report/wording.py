@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from orchestrator.report.agreement import Agreement
 from orchestrator.report.summary import CellReport, Report, gone, unexpected
 from orchestrator.result import Check, CheckStatus, Origin, Speed, Status
 from orchestrator.store.ledger import RunStatus
@@ -135,6 +136,14 @@ def speed(measured: Speed) -> str:
     memory, eager = size(measured.artifact_bytes), size(measured.eager_bytes)
     how = f"{measured.pairs} pairs, {count(measured.threads, 'thread')}"
     return f"{seconds:.3g} ms, {measured.ratio:.2f} x eager's {theirs:.3g} ms; {memory} of memory, eager {eager}; {how}"
+
+
+def agreement(pair: Agreement) -> str:
+    """How far two exporters answer the same."""
+    if pair.equal == pair.probes:
+        return f"the same bits on all probes ({pair.probes})"
+    elsewhere = f"elsewhere apart by {100 * pair.apart:.2g} % of the bound at most"
+    return f"the same bits on {pair.equal} of {pair.probes} probes, {elsewhere}"
 
 
 def size(count: int) -> str:

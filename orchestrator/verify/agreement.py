@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from orchestrator.result import Check, CheckStatus, ProbeError
 from orchestrator.spec import OutputSpec
 from orchestrator.verify.base import ArtifactError, Subject, Verdict
-from orchestrator.verify.compare import Comparison, Tolerance, compare
+from orchestrator.verify.compare import Comparison, Tolerance, compare, digest
 from orchestrator.verify.reference import Probe
 
 
@@ -20,6 +23,16 @@ class _Compared:
     comparison: Comparison
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What came of a probe."""
+
+    probe: str
+    compared: Sequence[_Compared]
+    answers: str
+    """Digest, see `ProbeError`."""
+
+
 def agreement(check: str, subject: Subject, probes: Sequence[Probe], problems: Sequence[str] = ()) -> Verdict:
     """Compare on the probes.
 
@@ -29,8 +42,8 @@ def agreement(check: str, subject: Subject, probes: Sequence[Probe], problems: S
         probes: Of its reference.
         problems: What is wrong besides.
     """
-    by_probe = [[*_compared(subject, probe)] for probe in probes]
-    compared = [one for each in by_probe for one in each]
+    asked = [_asked(subject, probe) for probe in probes]
+    compared = [one for each in asked for one in each.compared]
     worst = _worst(compared)
     failures = [f"{one.place}: {one.comparison.problem}" for one in compared if one.comparison.problem]
     if len(failures) > 1:
@@ -44,7 +57,7 @@ def agreement(check: str, subject: Subject, probes: Sequence[Probe], problems: S
             # Without a bound nothing was measured: it did not answer, or must be equal.
             measured=worst.comparison.error if worst.comparison.bound else None,
             threshold=worst.comparison.bound or None,
-            probes=tuple(_probe_error(probe, each) for probe, each in zip(probes, by_probe, strict=True)),
+            probes=tuple(_probe_error(each) for each in asked),
         )
     )
 
@@ -53,10 +66,11 @@ def _worst(compared: Sequence[_Compared]) -> _Compared:
     return max(compared, key=lambda one: one.comparison.share)
 
 
-def _probe_error(probe: Probe, compared: Sequence[_Compared]) -> ProbeError:
-    worst = _worst(compared).comparison
+def _probe_error(asked: _Asked) -> ProbeError:
+    worst = _worst(asked.compared).comparison
     # Without a bound nothing was measured, see above.
-    return ProbeError(probe=probe.name, measured=worst.error if worst.bound else None, threshold=worst.bound or None)
+    measured = worst.error if worst.bound else None
+    return ProbeError(probe=asked.probe, measured=measured, threshold=worst.bound or None, answers=asked.answers)
 
 
 def tolerance_of(output: OutputSpec) -> Tolerance | None:
@@ -66,12 +80,22 @@ def tolerance_of(output: OutputSpec) -> Tolerance | None:
     return Tolerance(rtol=output.rtol or 0.0, atol=output.atol or 0.0)
 
 
-def _compared(subject: Subject, probe: Probe) -> Iterator[_Compared]:
+def _asked(subject: Subject, probe: Probe) -> _Asked:
     try:
         answers = subject.answer(probe)
     except ArtifactError as error:
-        yield _Compared(place=probe.name, comparison=Comparison(problem=str(error)))
-        return
+        failure = _Compared(place=probe.name, comparison=Comparison(problem=str(error)))
+        return _Asked(probe=probe.name, compared=[failure], answers="")
+    return _Asked(probe=probe.name, compared=[*_compared(subject, probe, answers)], answers=_digest(answers))
+
+
+def _digest(answers: Sequence[np.ndarray]) -> str:
+    """The first half of a SHA-256 over types, shapes and bits: it tells answers apart, and keeps no secret."""
+    parts = (f"{values.dtype} {values.shape} {digest(values)}" for values in answers)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _compared(subject: Subject, probe: Probe, answers: Sequence[np.ndarray]) -> Iterator[_Compared]:
     if len(answers) != len(probe.outputs):
         problem = f"{len(answers)} outputs instead of {len(probe.outputs)}"
         yield _Compared(place=probe.name, comparison=Comparison(problem=problem))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.result import CheckStatus
-from orchestrator.verify.agreement import agreement
+from orchestrator.verify.agreement import _digest, agreement
 from tests.verify.test_base import subject
 
 
@@ -54,3 +54,22 @@ def test_a_probe_without_an_answer_has_no_figure(tmp_path: Path) -> None:
     short = replace(shared.reference.example, outputs=shared.reference.example.outputs[:1])
     (error,) = agreement("parity", shared, [short]).check.probes
     assert (error.measured, error.threshold) == (None, None)
+
+
+def test_equal_answers_have_equal_digests_and_others_have_others(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    first = agreement("parity", shared, shared.reference.probes).check.probes
+    again = agreement("parity", shared, shared.reference.probes).check.probes
+    digests = [probe.answers for probe in first]
+    assert digests == [probe.answers for probe in again]
+    assert len({*digests}) == len(digests)
+    assert all(digests)
+    shape = _digest([np.zeros((2, 3), np.float32)])
+    assert len({shape, _digest([np.zeros((3, 2), np.float32)]), _digest([np.zeros((2, 3), np.int32)])}) == 3
+
+
+def test_what_does_not_answer_has_no_digest(tmp_path: Path) -> None:
+    shared = subject(tmp_path)
+    nothing = replace(shared.reference.example, name="nothing", inputs={})
+    (probe,) = agreement("parity", shared, [nothing]).check.probes
+    assert (probe.answers, probe.measured) == ("", None)

@@ -111,6 +111,7 @@ function facts(cell) {
     ["swept", cell.swept],
     ["made", cell.made_from],
     ["latency", cell.speed],
+    ["beside", cell.beside.join("; ")],
     ["size", cell.size],
     ["outcome from", { ran: "this run", cache: "the cache", resumed: "before the run was resumed" }[cell.origin]],
     ["why exported", cell.why],
