@@ -1,0 +1,149 @@
+"""Architectures of timm that are not in the zoo, exported with both exporters and judged: is there a false alarm?
+
+    python -m benchmarks.timm_models write FOLDER
+    python -m orchestrator --config-dir FOLDER +fleet=timm_models
+    python -m benchmarks.timm_models table RUN > docs/timm.md
+
+Random weights, drawn like the zoo's; small variants, and small images where the architecture takes them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from orchestrator.report import wording
+from orchestrator.report.markdown import escape
+from orchestrator.report.summary import CellReport, Report
+from orchestrator.report.zoo import MADE_WITH, read
+from orchestrator.result import Status
+
+FLEET = "timm_models"
+MODELS: Mapping[str, tuple[int, bool]] = {
+    "cait_xxs24_224": (96, True),
+    "coat_lite_tiny": (96, True),
+    "convit_tiny": (96, True),
+    "cs3darknet_s": (96, False),
+    "densenet121": (96, False),
+    "dla46x_c": (96, False),
+    "dpn48b": (96, False),
+    "edgenext_xx_small": (96, False),
+    "efficientformerv2_s0": (224, True),
+    "efficientvit_b0": (96, False),
+    "efficientvit_m0": (224, True),
+    "eva02_tiny_patch14_224": (98, True),
+    "fasternet_t0": (96, False),
+    "fastvit_t8": (96, False),
+    "ghostnetv2_100": (96, False),
+    "halonet26t": (256, True),
+    "hardcorenas_a": (96, False),
+    "hgnetv2_b0": (96, False),
+    "hrnet_w18_small": (96, False),
+    "inception_next_atto": (96, False),
+    "lambda_resnet26t": (256, True),
+    "lcnet_050": (96, False),
+    "levit_128s": (224, True),
+    "mambaout_femto": (96, False),
+    "maxvit_rmlp_pico_rw_256": (128, True),
+    "mobilevit_xxs": (96, True),
+    "nf_regnet_b0": (96, False),
+    "pit_ti_224": (224, True),
+    "poolformer_s12": (96, False),
+    "pvt_v2_b0": (96, False),
+    "regnety_002": (96, False),
+    "repvit_m0_9": (96, True),
+    "resmlp_12_224": (96, True),
+    "resnest14d": (96, False),
+    "sequencer2d_s": (96, True),
+    "skresnet18": (96, False),
+    "starnet_s1": (96, False),
+    "swin_tiny_patch4_window7_224": (224, True),
+    "twins_svt_small": (96, True),
+    "xcit_nano_12_p16_224": (96, True),
+}
+"""Name → height and width of the image in pixels, and whether the factory has to be told."""
+MODEL = """\
+name: {name}
+build: {{_target_: timm.create_model, model_name: {name}{size}}}
+weights: {{seed: 0}}
+dims: {{batch: {{min: 1, max: 16}}}}
+inputs:
+  - {{name: image, shape: [batch, 3, {pixels}, {pixels}], dtype: float32, range: [-2.5, 2.5]}}
+outputs: [logits]
+"""
+HEAD = """\
+# Architectures of timm
+
+Forty architectures of timm, each of another family and none of them in the zoo, with random weights drawn like the zoo's, exported
+with both exporters at opset 20 and judged at the standard level: what a check says no to here is a defect or a false alarm.
+To do it again:
+
+    $ python -m benchmarks.timm_models write FOLDER
+    $ python -m orchestrator --config-dir FOLDER +fleet=timm_models
+    $ python -m benchmarks.timm_models table runs/latest > docs/timm.md
+"""
+
+
+def write(folder: Path) -> None:
+    """A config for each model, and a fleet of all."""
+    for name, (pixels, told) in MODELS.items():
+        size = f", img_size: {pixels}" if told else ""
+        _write(folder / "model" / f"{name}.yaml", MODEL.format(name=name, size=size, pixels=pixels))
+    models = "".join(f"  - {name}\n" for name in MODELS)
+    _write(folder / "fleet" / f"{FLEET}.yaml", f"models:\n{models}matrix:\n  exporter: [dynamo, torchscript]\n  opset: [20]\n")
+
+
+def table(report: Report) -> str:
+    """The page: a row for each model, what did not pass below it."""
+    models: dict[str, dict[str, CellReport]] = {}
+    for cell in report.cells:
+        models.setdefault(cell.model, {})[cell.exporter] = cell
+    answers = {pair.model: wording.agreement(pair) for pair in report.agreements}
+    exporters = list(dict.fromkeys(cell.exporter for cell in report.cells))
+    passed = sum(cell.status is Status.PASSED for cell in report.cells)
+    versions = ", ".join(f"{name} {version}" for name, version in report.run.versions.items() if name in MADE_WITH)
+    return "\n".join(
+        [
+            HEAD,
+            f"{passed} of {len(report.cells)} cells passed. The worst error over all probes stands beside its bound.",
+            "",
+            f"| model | image | {' | '.join(exporters)} | beside each other |",
+            f"| :-- | --: | {'--: | ' * len(exporters)}:-- |",
+            *(_row(name, cells, exporters, answers.get(name, "")) for name, cells in models.items()),
+            *_failures(report.cells),
+            "",
+            f"Made with {escape(versions)}.\n",
+        ]
+    )
+
+
+def _row(name: str, cells: Mapping[str, CellReport], exporters: Iterable[str], answers: str) -> str:
+    found = [cells.get(exporter) for exporter in exporters]
+    errors = [_outcome(cell) if cell else "" for cell in found]
+    return f"| {' | '.join(escape(text) for text in (name, str(MODELS[name][0]), *errors, answers))} |"
+
+
+def _outcome(cell: CellReport) -> str:
+    return wording.error_and_bound(cell.checks) if cell.status is Status.PASSED else wording.status(cell)
+
+
+def _failures(cells: Iterable[CellReport]) -> Iterator[str]:
+    failed = [cell for cell in cells if cell.status is not Status.PASSED]
+    if failed:
+        yield from ("", "## What did not pass", "")
+    for cell in failed:
+        yield f"- {escape(cell.id)}: {escape(cell.reason)}"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    what, where = sys.argv[1:]
+    if what == "write":
+        write(Path(where))
+    else:
+        sys.stdout.write(table(read(Path(where))))
