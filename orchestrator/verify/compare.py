@@ -70,7 +70,7 @@ def compare(
         return Comparison(problem=problem)
     if tolerance is not None:
         return _close(actual, eager, tolerance, "declared")
-    if exact is None or eager.dtype == np.float64:
+    if exact is None:
         rtol, atol = CLOSE[eager.dtype.name]
         return _close(actual, eager, Tolerance(rtol=rtol, atol=atol), "assert_close")
     return _triangulated(actual, eager, exact, k)
@@ -87,6 +87,12 @@ def relative_error(values: np.ndarray, exact: np.ndarray) -> float:
         return 0.0
     rms = float(np.sqrt(np.mean(np.square(exact[finite].astype(np.float64)))))
     return float(difference.max()) / max(rms, float(np.finfo(np.float64).tiny))
+
+
+def floor(dtype: np.dtype) -> float:
+    """The error that any artifact may have; a float64 answer that has an exact one beside it comes of a model in float32."""
+    computed = np.dtype(np.float32) if dtype == np.float64 else dtype
+    return FLOOR_ULPS * float(ml_dtypes.finfo(computed).eps)  # type: ignore[no-untyped-call]
 
 
 def kinds_differ(actual: np.ndarray, eager: np.ndarray) -> str | None:
@@ -116,7 +122,7 @@ def _triangulated(actual: np.ndarray, eager: np.ndarray, exact: np.ndarray, k: f
     # Where eager itself overflows, only that the artifact does too can be asked, which `kinds_differ` did.
     exact = np.where(np.isfinite(_wide(eager)), exact, np.nan)
     ours, theirs = relative_error(actual, exact), relative_error(eager, exact)
-    bound = k * theirs + FLOOR_ULPS * float(ml_dtypes.finfo(eager.dtype).eps)  # type: ignore[no-untyped-call]
+    bound = k * theirs + floor(eager.dtype)
     problem = None
     if bound >= USELESS:
         problem = f"eager itself is off by {theirs:.2e} in {eager.dtype.name}: this reference cannot tell right from wrong"

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 
 from orchestrator.result import Check, CheckStatus, Finding
 from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError, Subject, Verdict, judged
-from orchestrator.verify.compare import FLOOR_ULPS, USELESS, Comparison, compare, is_floating, kinds_differ, relative_error
+from orchestrator.verify.compare import USELESS, Comparison, compare, floor, is_floating, kinds_differ, relative_error
 from orchestrator.verify.evaluator import Evaluator
 from orchestrator.verify.reference import Probe
 
@@ -118,5 +117,4 @@ def _by_pattern(subject: Subject, index: int, actual: np.ndarray, eager: np.ndar
 
 
 def _bound(subject: Subject, eager: np.ndarray, exact: np.ndarray) -> float:
-    floor = FLOOR_ULPS * float(ml_dtypes.finfo(eager.dtype).eps)  # type: ignore[no-untyped-call]
-    return subject.spec.k * relative_error(eager, exact) + floor
+    return subject.spec.k * relative_error(eager, exact) + floor(eager.dtype)

@@ -99,8 +99,10 @@ def test_half_precision_is_triangulated_in_its_own_ulps(dtype: type) -> None:
     assert compare((EXACT * 2).astype(dtype), eager, EXACT, k=8.0).problem is not None
 
 
-def test_a_float64_cell_is_not_its_own_judge() -> None:
-    assert compare(EXACT, EXACT, EXACT, k=8.0).rule == "assert_close"
+def test_a_float64_answer_of_a_float32_model_is_judged_as_float32() -> None:
+    eager = EAGER.astype(np.float64)
+    assert compare(eager * (1 + 1e-6), eager, EXACT, k=8.0).problem is None
+    assert compare(eager * (1 + 1e-5), eager, EXACT, k=8.0).problem is not None
 
 
 def test_a_users_tolerance_replaces_the_bound() -> None:
