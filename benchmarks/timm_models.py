@@ -75,9 +75,9 @@ outputs: [logits]
 HEAD = """\
 # Architectures of timm
 
-Forty architectures of timm, each of another family and none of them in the zoo, with random weights drawn like the zoo's, exported
-with both exporters at opset 20 and judged at the standard level: what a check says no to here is a defect or a false alarm.
-To do it again:
+Forty architectures of timm, each of another family and none of them in the zoo, with random weights drawn like the zoo's,
+exported with both exporters at opset 20 and judged at the standard level: what a check says no to here is a defect or a false
+alarm. To do it again:
 
     $ python -m benchmarks.timm_models write FOLDER
     $ python -m orchestrator --config-dir FOLDER +fleet=timm_models

@@ -1,7 +1,7 @@
 """How far the artifacts of two exporters answer the same, from what their checks recorded: a line of the report, no check.
 
-The answers are not kept. Equal digests are equal bits. Where they differ, both errors are distances from one answer, the model's,
-and so the two are apart by no more than their sum.
+The answers are not kept. Equal digests are equal bits. Where they differ, both errors are distances from one answer of the
+model, and so the two are apart by no more than their sum.
 """
 
 from __future__ import annotations
