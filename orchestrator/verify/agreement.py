@@ -11,7 +11,7 @@ import numpy as np
 from orchestrator.result import Check, CheckStatus, ProbeError
 from orchestrator.spec import OutputSpec
 from orchestrator.verify.base import ArtifactError, Subject, Verdict
-from orchestrator.verify.compare import Comparison, Tolerance, compare, digest
+from orchestrator.verify.compare import Comparison, Tolerance, compare, digest, is_floating, rms
 from orchestrator.verify.reference import Probe
 
 
@@ -100,12 +100,14 @@ def _compared(subject: Subject, probe: Probe, answers: Sequence[np.ndarray]) -> 
         problem = f"{len(answers)} outputs instead of {len(probe.outputs)}"
         yield _Compared(place=probe.name, comparison=Comparison(problem=problem))
         return
+    example = subject.reference.example
     for index, output in enumerate(subject.model.outputs):
         exact = None if probe.exact is None else probe.exact[index]
-        yield _Compared(
-            place=f"{output.name} on {probe.name}",
-            comparison=compare(answers[index], probe.outputs[index], exact, k=subject.spec.k, tolerance=tolerance_of(output)),
+        scale = rms(example.outputs[index]) if is_floating(example.outputs[index].dtype) else 0.0
+        comparison = compare(
+            answers[index], probe.outputs[index], exact, k=subject.spec.k, tolerance=tolerance_of(output), scale=scale
         )
+        yield _Compared(place=f"{output.name} on {probe.name}", comparison=comparison)
 
 
 def _summary(worst: _Compared, count: int) -> str:

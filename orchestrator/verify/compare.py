@@ -51,7 +51,13 @@ class Comparison:
 
 
 def compare(
-    actual: np.ndarray, eager: np.ndarray, exact: np.ndarray | None, *, k: float, tolerance: Tolerance | None = None
+    actual: np.ndarray,
+    eager: np.ndarray,
+    exact: np.ndarray | None,
+    *,
+    k: float,
+    tolerance: Tolerance | None = None,
+    scale: float = 0.0,
 ) -> Comparison:
     """Compare an artifact's answer with the model's.
 
@@ -61,6 +67,8 @@ def compare(
         exact: What it answered in float64; None if it could not.
         k: How many times eager's error the artifact's may be.
         tolerance: The user's own, replaces the triangulated bound.
+        scale: Root mean square of the same output on other inputs. An answer below the floor of that is what rounding leaves of
+            zero (`x - x.mean(0)` of a single row): its error is measured by the scale, as it has none of its own.
     """
     if problem := _mismatch(actual, eager):
         return Comparison(problem=problem)
@@ -73,20 +81,23 @@ def compare(
     if exact is None:
         rtol, atol = CLOSE[eager.dtype.name]
         return _close(actual, eager, Tolerance(rtol=rtol, atol=atol), "assert_close")
-    return _triangulated(actual, eager, exact, k)
+    return _triangulated(actual, eager, exact, k, scale)
 
 
-def relative_error(values: np.ndarray, exact: np.ndarray) -> float:
-    """The largest |values - exact| / rms(exact) over the positions where exact is finite, in float64.
+def relative_error(values: np.ndarray, exact: np.ndarray, unit: float = 0.0) -> float:
+    """The largest |values - exact| / rms(exact), or over `unit` if it is given, where exact is finite, in float64.
 
     Where exact is all zero the divisor is the smallest normal number of float64: only zero is right.
     """
-    finite = np.isfinite(exact)
-    difference = _difference(values, exact)[finite]
-    if not difference.size:
-        return 0.0
-    rms = float(np.sqrt(np.mean(np.square(exact[finite].astype(np.float64)))))
-    return float(difference.max()) / max(rms, float(np.finfo(np.float64).tiny))
+    difference = _difference(values, exact)[np.isfinite(exact)]
+    return float(difference.max(initial=0.0)) / max(unit or rms(exact), float(np.finfo(np.float64).tiny))
+
+
+def rms(values: np.ndarray) -> float:
+    """Root mean square of what is finite, in float64; 0 for nothing."""
+    wide = _wide(values)
+    finite = wide[np.isfinite(wide)]
+    return float(np.sqrt(np.mean(np.square(finite)))) if finite.size else 0.0
 
 
 def floor(dtype: np.dtype) -> float:
@@ -116,12 +127,13 @@ def digest(values: np.ndarray) -> str:
     return hashlib.sha256(flat.view(np.uint8).data).hexdigest() if flat.size and flat.dtype != object else ""
 
 
-def _triangulated(actual: np.ndarray, eager: np.ndarray, exact: np.ndarray, k: float) -> Comparison:
+def _triangulated(actual: np.ndarray, eager: np.ndarray, exact: np.ndarray, k: float, scale: float) -> Comparison:
     # Where float64 has no answer eager's own stands in for it.
     exact = np.where(np.isfinite(exact), exact, _wide(eager))
     # Where eager itself overflows, only that the artifact does too can be asked, which `kinds_differ` did.
     exact = np.where(np.isfinite(_wide(eager)), exact, np.nan)
-    ours, theirs = relative_error(actual, exact), relative_error(eager, exact)
+    unit = scale if rms(exact) < floor(eager.dtype) * scale else 0.0
+    ours, theirs = relative_error(actual, exact, unit), relative_error(eager, exact, unit)
     bound = k * theirs + floor(eager.dtype)
     problem = None
     if bound >= USELESS:

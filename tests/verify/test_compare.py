@@ -168,3 +168,21 @@ def test_eager_itself_always_passes_and_one_wrong_element_never(dtype: type, see
     wrong = eager.copy()
     wrong[place] = eager[place] + dtype(np.abs(exact).max())
     assert f"worst at [{', '.join(map(str, place))}]" in str(compare(wrong, eager, exact, k=8.0).problem)
+
+
+def test_what_rounding_leaves_of_zero_is_measured_by_the_scale_of_the_output() -> None:
+    """A weighted mean minus the one row that it is of: 0 but for rounding, which each of the three does in its own way."""
+    exact, eager = np.full((1, 5), 3e-17), np.full((1, 5), 6e-8, np.float32)
+    actual = np.zeros((1, 5), np.float32)
+    assert "cannot tell right from wrong" in str(compare(actual, eager, exact, k=8.0).problem)
+    assert compare(actual, eager, exact, k=8.0, scale=1.0).problem is None
+    assert compare(actual, actual, np.zeros((1, 5)), k=8.0, scale=1.0).problem is None
+    assert compare(eager, actual, np.zeros((1, 5)), k=8.0, scale=1.0).problem is None
+    wrong = compare(np.full((1, 5), 1e-4, np.float32), eager, exact, k=8.0, scale=1.0)
+    assert "error 1.00e-04 is above" in str(wrong.problem)
+
+
+def test_an_answer_that_is_small_and_no_rounding_keeps_its_own_scale() -> None:
+    small = (EXACT * 1e-4).astype(np.float32)
+    found = compare((small * np.float32(1 + 64 * EPS)).astype(np.float32), small, EXACT * 1e-4, k=1.0, scale=1.0)
+    assert found.problem is not None

@@ -41,6 +41,20 @@ def test_a_constant_of_the_examples_length_fails_although_it_loads(tmp_path: Pat
     assert "parity" not in found
 
 
+class Centred(torch.nn.Module):
+    """The distance from a weighted mean of all rows: of a single row it is what rounding leaves of zero."""
+
+    def forward(self, left: torch.Tensor) -> torch.Tensor:
+        weights = left.sum(1, keepdim=True).abs() + 0.1
+        return (weights * left).sum(0) / weights.sum(0) - left
+
+
+def test_an_answer_that_is_zero_but_for_rounding_is_no_alarm(tmp_path: Path) -> None:
+    check = samples.verdicts(samples.make(tmp_path, Centred(), ONE))["shapes"]
+    assert check.status is CheckStatus.PASSED, check.detail
+    assert "batch=1" in [probe.probe for probe in check.probes]
+
+
 def test_a_model_without_dynamic_dimensions_has_no_other_sizes(tmp_path: Path) -> None:
     static = replace(ONE, dims={}, inputs=(replace(ONE.inputs[0], shape=(2, 16)),))
     check = samples.verdicts(samples.make(tmp_path, torch.nn.Linear(16, 3), static))["shapes"]
