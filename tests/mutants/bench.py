@@ -46,7 +46,9 @@ class Made:
 
 def quietly(subject: Subject, root: Path, per_fault: int) -> list[Outcome]:
     """The same as `run` in a process of its own: what exporters and native code say on the way is of no interest here."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
     return run(subject, root / subject.name, per_fault)
 
 
@@ -67,6 +69,7 @@ def run(subject: Subject, folder: Path, per_fault: int) -> list[Outcome]:
     outcomes = [_clean(subject, candidate) for candidate in candidates]
     chosen = next(candidate for candidate in candidates if candidate.opset == subject.opset)
     made = Made(subject=subject, good=chosen, judge=Judge(good=chosen.path, model=chosen.model))
+    made.judge.warm()
     outcomes += mutants(made, folder, FAULTS, per_fault)
     outcomes += mutants(made, folder, CONTROLS, 1)
     shutil.rmtree(folder)

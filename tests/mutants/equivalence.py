@@ -6,23 +6,23 @@ settled by both graphs in float64, in ONNX's reference evaluator.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from orchestrator.spec import ModelSpec
-from orchestrator.verify.base import ArtifactError
 from orchestrator.verify.compare import FLOOR_ULPS
 from orchestrator.verify.probes import draw, example_sizes
 from orchestrator.verify.reference import array
-from orchestrator.verify.session import run_unoptimised
 
 SEED = 1_000_000
 """Far from the verifier's, which start at the seed of a subject."""
@@ -35,6 +35,7 @@ CLEAR = 1e-4
 """A thousand units in the last place of float32, which no order of additions in so small a model is off."""
 
 Inputs = Mapping[str, np.ndarray]
+Answer = Sequence[np.ndarray] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,48 +44,82 @@ class Judge:
 
     good: Path
     model: ModelSpec
-    _answers: dict[int, list[np.ndarray] | None] = field(default_factory=dict)
-    _wide: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
     @functools.cached_property
     def probes(self) -> list[Inputs]:
         """Dense: every size at every scale, every case, and one that is not finite."""
         return list(_probes(self.model))
 
+    @functools.cached_property
+    def answers(self) -> list[Answer]:
+        """In float32."""
+        return list(_answers(self.good, self.probes))
+
+    @functools.cached_property
+    def exact(self) -> list[Answer]:
+        """In float64."""
+        return list(_exact(self.good, self.probes))
+
+    def warm(self) -> None:
+        """Ask the good artifact now, so that processes forked later need not."""
+        assert self.answers
+        with contextlib.suppress(*UNKNOWN):
+            assert self.exact
+
     def distance(self, damaged: Path) -> float:
         """The largest error of the damaged artifact against the good one, free of scale; infinite if it does not answer alike.
 
         Measured in float32 if it is clear there, else in float64.
         """
-        graph, good = damaged.read_bytes(), self.good.read_bytes()
-        worst = 0.0
-        for number, inputs in enumerate(self.probes):
-            if number not in self._answers:
-                self._answers[number] = _run(good, self.good.parent, inputs)
-            expected = self._answers[number]
-            if expected is not None:
-                worst = max(worst, _error(_run(graph, damaged.parent, inputs), expected))
-            if worst > CLEAR:
-                return worst
-        if worst == 0:
-            return 0.0
+        worst = _worst(_answers(damaged, self.probes), self.answers, CLEAR)
+        if worst == 0 or worst > CLEAR:
+            return worst
         try:
-            return self._in_float64(damaged)
-        except (NotImplementedError, RuntimeError):
-            # The evaluator does not know every form of every operator: then what float32 tells has to do.
+            return _worst(_exact(damaged, self.probes), self.exact, FLOOR)
+        except UNKNOWN:
             return worst
 
-    def _in_float64(self, damaged: Path) -> float:
-        one, other = (ReferenceEvaluator(widened(onnx.load(path))) for path in (self.good, damaged))
-        worst = 0.0
-        for number, inputs in enumerate(self.probes):
-            wide = {name: value.astype(np.float64) if value.dtype == np.float32 else value for name, value in inputs.items()}
-            if number not in self._wide:
-                self._wide[number] = _evaluate(one, wide)
-            worst = max(worst, _error(_evaluate(other, wide), self._wide[number]))
-            if worst > FLOOR:
-                return worst
-        return worst
+
+UNKNOWN = (NotImplementedError, RuntimeError)
+"""The evaluator does not know every form of every operator: then what float32 tells has to do."""
+
+
+def _worst(actual: Iterable[Answer], expected: Iterable[Answer], enough: float) -> float:
+    """The first error that is enough, or the largest."""
+    worst = 0.0
+    for one, other in zip(actual, expected, strict=False):
+        if other is not None:
+            worst = max(worst, _error(one, other))
+        if worst > enough:
+            break
+    return worst
+
+
+def _answers(path: Path, probes: Sequence[Inputs]) -> Iterator[Answer]:
+    """Each node as it stands; None where it does not answer."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception:
+        yield from [None] * len(probes)
+        return
+    known = {value.name for value in session.get_inputs()}
+    for inputs in probes:
+        try:
+            yield session.run(None, {name: value for name, value in inputs.items() if name in known})
+        except Exception:
+            yield None
+
+
+def _exact(path: Path, probes: Sequence[Inputs]) -> Iterator[Answer]:
+    evaluator = ReferenceEvaluator(widened(onnx.load(path)))
+    for inputs in probes:
+        wide = {name: value.astype(np.float64) if value.dtype == np.float32 else value for name, value in inputs.items()}
+        with np.errstate(all="ignore"):
+            yield [np.asarray(value) for value in evaluator.run(None, {name: wide[name] for name in evaluator.input_names})]
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -145,20 +180,7 @@ def _poisoned(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _run(graph: bytes, folder: Path, inputs: Inputs) -> list[np.ndarray] | None:
-    """None if it does not answer."""
-    try:
-        return [np.asarray(value) for value in run_unoptimised(graph, folder, inputs).values()]
-    except ArtifactError:
-        return None
-
-
-def _evaluate(evaluator: ReferenceEvaluator, inputs: Inputs) -> list[np.ndarray]:
-    with np.errstate(all="ignore"):
-        return [np.asarray(value) for value in evaluator.run(None, dict(inputs))]
-
-
-def _error(actual: Sequence[np.ndarray] | None, expected: Sequence[np.ndarray]) -> float:
+def _error(actual: Answer, expected: Sequence[np.ndarray]) -> float:
     if actual is None or len(actual) != len(expected):
         return float("inf")
     return max(_difference(one, other) for one, other in zip(actual, expected, strict=True))

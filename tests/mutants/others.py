@@ -76,6 +76,8 @@ def _torch_verify(candidate: Candidate) -> None:
 def _polygraphy(candidate: Candidate) -> None:
     """Its default comparison of two runners, of which one is eager."""
     comparator = importlib.import_module("polygraphy.comparator")
+    logger = importlib.import_module("polygraphy.logger").G_LOGGER
+    logger.module_severity = logger.CRITICAL
     graph = onnx.load(candidate.path, load_external_data=False).graph
     names = [value.name for value in graph.output]
     expected, actual = _answers(candidate)
