@@ -38,8 +38,18 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_args(arguments)
     asked.seed = asked.seed if asked.seed is not None else TUNING_SEED if asked.tuning else SEED
     began = time.perf_counter()
-    outcomes = list(_outcomes(asked))
-    result = Benchmark(
+    outcomes: list[Outcome] = []
+    result = _result(asked, outcomes, began)
+    for found in _outcomes(asked):
+        outcomes += found
+        result = _result(asked, outcomes, began)
+        # What is there so far: an interrupt costs what is left.
+        write(result, asked.json)
+    return show(*score.rows(result))
+
+
+def _result(asked: argparse.Namespace, outcomes: Sequence[Outcome], began: float) -> Benchmark:
+    return Benchmark(
         tuning=asked.tuning,
         seed=asked.seed,
         seconds=time.perf_counter() - began,
@@ -47,9 +57,6 @@ def main(arguments: Sequence[str]) -> int:
         versions=score.versions(SHOWN_VERSIONS),
         outcomes=tuple(sorted(outcomes, key=lambda one: (one.kind, one.model, one.exporter, one.opset, one.fault, one.where))),
     )
-    if asked.json:
-        write(result, asked.json)
-    return show(*score.rows(result))
 
 
 def planned(asked: argparse.Namespace) -> Iterator[Subject]:
@@ -62,7 +69,7 @@ def planned(asked: argparse.Namespace) -> Iterator[Subject]:
                 yield Subject(model=name, exporter=exporter, opset=opset, seed=asked.seed, tuning=asked.tuning)
 
 
-def _outcomes(asked: argparse.Namespace) -> Iterator[Outcome]:
+def _outcomes(asked: argparse.Namespace) -> Iterator[list[Outcome]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([bench.__name__])
     plan = sorted(planned(asked), key=lambda subject: subject.exporter != "dynamo")
@@ -75,7 +82,7 @@ def _outcomes(asked: argparse.Namespace) -> Iterator[Outcome]:
         for done, future in enumerate(as_completed(working), 1):
             found = future.result()
             sys.stderr.write(f"[{done}/{len(plan)}] {score.line(working[future].name, found)}\n")
-            yield from found
+            yield found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", nargs="*", default=[], help="only these")
     parser.add_argument("--per-fault", type=int, default=2, help="mutants of each fault and subject, at most")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--json", type=Path, help="file for all outcomes")
+    parser.add_argument("--json", type=Path, required=True, help="file for all outcomes")
     return parser
 
 

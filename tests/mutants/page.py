@@ -26,8 +26,8 @@ happen; the verifier must say no, and name the right check. Good artifacts are a
 - **Subjects**: artifacts of both exporters (and of scripting, where only it keeps a loop or a branch) from {models} models:
   {names}. Seeds and models are not those with which the checks were tuned
   (`--tuning`).
-- **Mutants**: for each fault and artifact at most two places, drawn from a seed; the copy is written, and judged by its files at
-  the standard level, in a process of its own.
+- **Mutants**: for each fault and artifact at most two places, drawn from a seed; the copy is written, and judged by its files
+  at the standard level, in a process of its own.
 - **Equivalent mutants do not count**: a fault of numbers counts only if the damaged graph departs from the good one by more
   than 8 ulp of float32, on up to 26 sets of inputs that the verifier never sees: in ONNX Runtime without optimisations where
   it is clear, else in float64 by ONNX's reference evaluator.
@@ -109,8 +109,8 @@ def _others(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 NOTE = """\
 Each is given what it compares on the example of the export: eager's outputs and the artifact's, in order. torch's own
-comparison (thresholds 5e-3 absolute, 1e-1 relative) works in memory, before anything is written: the faults of delivery it could
-not see at all. Polygraphy compares with its defaults (1e-5)."""
+comparison (thresholds 5e-3 absolute, 1e-1 relative) works in memory, before anything is written: the faults of delivery it
+could not see at all. Polygraphy compares with its defaults (1e-5)."""
 
 
 def _survivors(outcomes: Sequence[Outcome]) -> Iterator[str]:
