@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/python -m uv
 
-.PHONY: demo test test-all check faults lock
+.PHONY: demo test test-all check faults mutants lock
 
 demo: $(READY)
 	$(BIN)/python -m orchestrator +model=resnet50 exporter=dynamo
@@ -19,6 +19,11 @@ test-all: check
 # What docs/reliability.md promises, tried out as often as it says there; prints its table. On a disk that is slow to sync, TMPDIR=/dev/shm helps.
 faults: $(READY)
 	$(BIN)/python -m tests.faults
+
+# Good artifacts damaged in every known way: what docs/mutants.md shows. Prints its table, keeps every outcome in the file MUTANTS.
+MUTANTS ?= runs/mutants.json
+mutants: $(READY)
+	$(BIN)/python -m tests.mutants --json $(MUTANTS)
 
 check: $(READY)
 	$(BIN)/ruff check .

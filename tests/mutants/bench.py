@@ -61,19 +61,21 @@ def run(subject: Subject, folder: Path, per_fault: int) -> list[Outcome]:
         per_fault: Mutants of each fault, at most: there may be fewer places.
     """
     torch.set_num_threads(1)
-    good = folder / "good"
-    good.mkdir(parents=True)
-    module = subjects.module_of(subject)
-    opsets = sorted({subject.opset, *OPSETS})
-    candidates = list(subjects.export(subject, module, good, opsets))
+    made, candidates = make(subject, folder / "good", sorted({subject.opset, *OPSETS}))
     outcomes = [_clean(subject, candidate) for candidate in candidates]
-    chosen = next(candidate for candidate in candidates if candidate.opset == subject.opset)
-    made = Made(subject=subject, good=chosen, judge=Judge(good=chosen.path, model=chosen.model))
     made.judge.warm()
     outcomes += mutants(made, folder, FAULTS, per_fault)
     outcomes += mutants(made, folder, CONTROLS, 1)
     shutil.rmtree(folder)
     return outcomes
+
+
+def make(subject: Subject, folder: Path, opsets: Sequence[int]) -> tuple[Made, list[Candidate]]:
+    """Export a subject at these opsets, its own among them."""
+    folder.mkdir(parents=True)
+    candidates = list(subjects.export(subject, subjects.module_of(subject), folder, opsets))
+    good = next(candidate for candidate in candidates if candidate.opset == subject.opset)
+    return Made(subject=subject, good=good, judge=Judge(good=good.path, model=good.model)), candidates
 
 
 def mutants(made: Made, folder: Path, faults: Sequence[Fault], per_fault: int) -> Iterator[Outcome]:
@@ -83,7 +85,7 @@ def mutants(made: Made, folder: Path, faults: Sequence[Fault], per_fault: int) -
     for fault in faults:
         for number, place in enumerate(chosen_places(made, fault, per_fault)):
             here = folder / f"{fault.name}-{number}".replace(" ", "-")
-            yield forked(lambda fault=fault, place=place, here=here: judged(made, fault, place, here), made, fault)
+            yield forked(lambda fault=fault, place=place, here=here: _judged(made, fault, place, here), made, fault)
             shutil.rmtree(here, ignore_errors=True)
 
 
@@ -94,15 +96,19 @@ def chosen_places(made: Made, fault: Fault, count: int) -> list[int]:
     return Random(f"{made.subject.name} {fault.name}").sample(range(places), min(count, places))  # noqa: S311
 
 
-def judged(made: Made, fault: Fault, place: int, folder: Path) -> Outcome:
-    """Damage a copy in a place, and ask everybody."""
+def damaged(made: Made, fault: Fault, place: int, folder: Path) -> tuple[Candidate, str]:
+    """A copy with the fault in a place, and where that is."""
     random = Random(f"{made.subject.name} {fault.name} {place}")  # noqa: S311
     work = Work(subject=made.subject, candidate=copied(made.good, folder / "artifact"), random=random)
     chosen = list(fault.places(work))[place]
     chosen.damage()
-    candidate = work.finish(fault)
+    return work.finish(fault), chosen.where
+
+
+def _judged(made: Made, fault: Fault, place: int, folder: Path) -> Outcome:
+    candidate, where = damaged(made, fault, place, folder)
     distance = made.judge.distance(candidate.path) if fault.numeric else None
-    return _outcome(made.subject, candidate, fault, chosen.where, distance)
+    return _outcome(made.subject, candidate, fault, where, distance)
 
 
 def _clean(subject: Subject, candidate: Candidate) -> Outcome:
