@@ -47,6 +47,8 @@ class Constant:
     tensor: torch.Tensor
     views: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)
     """Parts and layouts of it that operators take together with what depends on the inputs."""
+    layouts: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)
+    """Layouts of all of it that operators take together with nothing but constants: a runtime may be left to do the same."""
     results: list[Constant] = field(default_factory=list)
     """What is computed of it, and of other constants."""
     turned: set[bool] = field(default_factory=set)
@@ -233,6 +235,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if written:
                 self._product(name, args, written[0])
         else:
+            for tensor in taken:
+                self._laid_out(tensor)
             for tensor in (*written, *mutated):
                 self._gives(name, tensor, list(sources.values()))
 
@@ -249,6 +253,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(held, Constant):
             held.before.append(before)
             held.views[(tensor.storage_offset(), tuple(tensor.shape), tensor.stride())] = tensor.detach()
+
+    def _laid_out(self, tensor: torch.Tensor) -> None:
+        held = self._held(tensor)
+        if isinstance(held, Constant) and tensor.numel() == held.tensor.numel():
+            held.layouts[(tuple(tensor.shape), tensor.stride())] = tensor.detach()
 
     def _depends(self, tensor: torch.Tensor, on: int) -> None:
         if tensor.numel():

@@ -19,7 +19,7 @@ from orchestrator.verify.carried import Carried, constants
 from orchestrator.verify.compare import digest, is_floating
 from orchestrator.verify.placement import Placed, swapped
 from orchestrator.verify.transforms import Part, allowed, recipes
-from orchestrator.verify.uses import Constant, Uses, steps
+from orchestrator.verify.uses import Constant, Uses, steps, to_numpy
 
 ALIKE = 0.2
 """Of the root mean square: a constant that differs less from a weight is that weight, damaged."""
@@ -73,7 +73,7 @@ class _Match:
             if all(hits):
                 self._own([item for hit in hits for item in hit], recipe.of)
         for constant in self._absent():
-            ways = (self._computed, self._reordered, self._pieces, self._cast, self._dropped)
+            ways = (self._computed, self._laid_out, self._reordered, self._pieces, self._cast, self._dropped)
             if any(way(constant) for way in ways):
                 self.found.add(id(constant))
         for item in self._left():
@@ -138,6 +138,12 @@ class _Match:
             return False
         hits = self._part(Part(values=constant.values, allowed=allowed(constant.values, _level(constant.values))))
         self._own(hits, [constant])
+        return bool(hits)
+
+    def _laid_out(self, constant: Constant) -> bool:
+        """As eager lays it out to compute something of constants alone."""
+        hits = [item for layout in constant.layouts.values() for item in self.index.get(digest(to_numpy(layout)), [])]
+        self._own_quietly(hits, constant)
         return bool(hits)
 
     def _reordered(self, constant: Constant) -> bool:

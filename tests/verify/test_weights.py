@@ -324,3 +324,31 @@ def test_a_weight_that_became_a_python_number_is_not_traceable_and_said_to_be(tm
     assert [finding.message for finding in findings if finding.kind == "weights_not_traceable"] == [
         "not traceable in the artifact: scale (eager reads it as a Python number)"
     ]
+
+
+class Positions(torch.nn.Module):
+    """Multiplies a weight by a buffer only, for as many rows as there are: exporters leave the product to the runtime."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = torch.nn.Linear(3, 8)
+        self.register_buffer("grid", torch.arange(15.0).reshape(1, 5, 3))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.project(self.grid.expand(len(values), -1, -1)).sum(1) / 20) * values
+
+
+@pytest.mark.parametrize("exporter", BOTH)
+def test_a_weight_that_only_meets_constants_is_found_in_the_layout_in_which_it_meets_them(
+    tmp_path: Path, exporter: str
+) -> None:
+    good = samples.make(folder(tmp_path), samples.seeded(Positions), ROWS, exporter)
+    check, _ = judged(good)
+    assert check.status is CheckStatus.PASSED, check.detail
+
+
+def test_and_an_element_of_it_that_was_changed_is_told(tmp_path: Path) -> None:
+    good = samples.make(folder(tmp_path), samples.seeded(Positions), ROWS, "torchscript")
+    check = damaged(good, tmp_path, changed("MatMul", 1, one_element))
+    assert check.status is CheckStatus.FAILED
+    assert "project.weight is not what" in check.detail
