@@ -30,6 +30,8 @@ class _Decision:
     site: Site
     one: Probe
     """The first on which it was reached."""
+    alike: tuple[Probe, ...]
+    """Those on which it decides so, the first included."""
     others: tuple[Probe, ...]
     """Those on which it decides otherwise; none if it is not known to."""
 
@@ -68,8 +70,11 @@ def _baked(subject: Subject) -> Iterator[Finding]:
 
 def _decisions(probes: Sequence[Probe]) -> Iterator[_Decision]:
     for site in dict.fromkeys(site for probe in probes for site in probe.decided):
-        one, *rest = (probe for probe in probes if site in probe.decided)
-        yield _Decision(site=site, one=one, others=tuple(probe for probe in rest if _decides_otherwise(site, one, probe)))
+        reached = [probe for probe in probes if site in probe.decided]
+        one = reached[0]
+        others = tuple(probe for probe in reached if _decides_otherwise(site, one, probe))
+        alike = tuple(probe for probe in reached if not _decides_otherwise(site, one, probe))
+        yield _Decision(site=site, one=one, alike=alike, others=others)
 
 
 def _decides_otherwise(site: Site, one: Probe, other: Probe) -> bool:
@@ -77,16 +82,19 @@ def _decides_otherwise(site: Site, one: Probe, other: Probe) -> bool:
 
 
 def _frozen(subject: Subject, decision: _Decision) -> Iterator[str]:
-    """The artifact is right on one side and wrong on the other; at other sizes the decision need not be the reason."""
-    others = [probe for probe in decision.others if probe.sizes == decision.one.sizes]
-    if not others or _failing(subject, decision.one):
-        return
-    for probe in others:
-        if problem := _failing(subject, probe):
-            sides = f"{_told(decision.one.decided[decision.site])} on {decision.one.name}"
-            sides += f" and {_told(probe.decided[decision.site])} on {probe.name}"
-            yield f"{decision.site} is {sides}, where the artifact is wrong: {problem}"
-            return
+    """The artifact is right wherever the decision falls on one side, and wrong somewhere on the other."""
+    # At other sizes the decision need not be the reason: they are asked where there is nothing else.
+    same = tuple(probe for probe in decision.others if probe.sizes == decision.one.sizes)
+    alike, others = ((decision.one,), same) if same else (decision.alike, decision.others)
+    for right, wrong in ((alike, others), (others, alike)):
+        if not right or any(_failing(subject, probe) for probe in right):
+            continue
+        for probe in wrong:
+            if problem := _failing(subject, probe):
+                sides = f"{_told(right[0].decided[decision.site])} on {right[0].name}"
+                sides += f" and {_told(probe.decided[decision.site])} on {probe.name}"
+                yield f"{decision.site} is {sides}, where the artifact is wrong: {problem}"
+                return
 
 
 def _failing(subject: Subject, probe: Probe) -> str | None:

@@ -49,7 +49,8 @@ def _collect(process: subprocess.Popen[str]) -> str | None:
     return said if process.returncode == COMPLAINT else f"the checker crashed (exit code {process.returncode}): {said[-500:]}"
 
 
-def _check(path: str) -> str | None:
+def examine(path: str) -> str | None:
+    """The complaint about a file, or None; may take the process with it."""
     import onnx
 
     try:
@@ -64,6 +65,6 @@ def _check(path: str) -> str | None:
 if __name__ == "__main__":
     # Beside this script are modules whose names must not shadow others.
     sys.path.pop(0)
-    complaint = _check(sys.argv[1])
+    complaint = examine(sys.argv[1])
     sys.stdout.write(complaint or "")
     sys.exit(0 if complaint is None else COMPLAINT)

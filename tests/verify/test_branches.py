@@ -71,6 +71,21 @@ def test_a_frozen_branch_is_found_without_a_hint_and_its_line_is_named(tmp_path:
     assert "with signal x 0.1, where the artifact is wrong: scores on example with signal x 0.1: error" in detail
 
 
+def test_a_branch_that_is_frozen_on_the_other_side_than_the_examples_is_found(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "frozen").mkdir()
+    model, frozen = made(tmp_path / "model", loud), made(tmp_path / "frozen", never)
+    status, detail, _ = judged(replace(frozen, reference=model.reference, module=model.module))
+    assert status is CheckStatus.FAILED
+    assert "is False on example with signal x 0.1 and True on example, where the artifact is wrong" in detail
+
+
+def test_a_branch_that_only_other_sizes_turn_is_found(tmp_path: Path) -> None:
+    status, detail, _ = judged(made(tmp_path, lambda signal: bool((signal * 0 + signal.shape[0]).mean() > 2.5)))
+    assert status is CheckStatus.FAILED
+    assert "is False on example and True on batch=3, where the artifact is wrong" in detail
+
+
 def test_both_sides_right_is_proved(tmp_path: Path) -> None:
     class Same(torch.nn.Module):
         def forward(self, signal: torch.Tensor) -> torch.Tensor:
