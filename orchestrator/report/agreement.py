@@ -33,6 +33,10 @@ class Agreement:
     """At most, on any of the others and in any output, over the bound of the error; 0 if there are no others."""
 
 
+_Group = tuple[tuple[str, int, str, str], tuple[tuple[str, str], ...]]
+"""Model, opset, dtype and target, and the swept keys."""
+
+
 def agreements(plan: Plan, results: Mapping[str, CellResult]) -> tuple[Agreement, ...]:
     """Every two cells to compare, in plan order.
 
@@ -40,7 +44,7 @@ def agreements(plan: Plan, results: Mapping[str, CellResult]) -> tuple[Agreement
         plan: Of the run.
         results: By cell.
     """
-    groups = defaultdict(list)
+    groups: dict[_Group, list[tuple[str, CellResult]]] = defaultdict(list)
     for unit in plan.units:
         for cell in unit.cells:
             result = results.get(cell.id)
@@ -50,7 +54,7 @@ def agreements(plan: Plan, results: Mapping[str, CellResult]) -> tuple[Agreement
     return tuple(_agreements(groups))
 
 
-def _agreements(groups: Mapping[tuple[tuple[str, int, str, str], object], list[tuple[str, CellResult]]]) -> Iterator[Agreement]:
+def _agreements(groups: Mapping[_Group, list[tuple[str, CellResult]]]) -> Iterator[Agreement]:
     for ((model, opset, dtype, target), _), members in groups.items():
         for (one, first), (other, second) in combinations(members, 2):
             ours, theirs = _probes(first), _probes(second)

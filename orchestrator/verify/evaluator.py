@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.ops.op_max_pool import MaxPool
 
 from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError
 
@@ -19,8 +21,14 @@ from orchestrator.verify.base import REFERENCE_EVALUATOR, ArtifactError
 class Evaluator:
     """An artifact in the reference evaluator, loaded at the first use; answers like `session.Session`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, keeps_nan: bool = False) -> None:
+        """Remember what to load.
+
+        Args:
+            path: Of the graph.
+            keeps_nan: MaxPool takes NaN for the largest, as PyTorch does; ONNX does not say, and its evaluator drops it.
+        """
+        self._path, self._operators = path, [_MaxPool] if keeps_nan else []
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run the artifact.
@@ -62,9 +70,24 @@ class Evaluator:
         """The evaluator, or why there is none: an artifact that does not load is tried once."""
         try:
             # Weights are looked for beside the graph file; the evaluator itself would look in the working folder.
-            return ReferenceEvaluator(onnx.load(self._path, format="protobuf"))
+            return ReferenceEvaluator(onnx.load(self._path, format="protobuf"), new_ops=self._operators)
         except Exception as error:
             return f"the ONNX reference evaluator {onnx.__version__} does not load it: {_line(error)}"
+
+
+class _MaxPool(MaxPool):  # type: ignore[misc]
+    """That keeps NaN: the same pooling of where they are says where they stay."""
+
+    op_domain = ""
+
+    def _run(self, x: np.ndarray, **attributes: Any) -> tuple[np.ndarray, ...]:
+        missing = np.isnan(x)
+        largest, *rest = super()._run(np.where(missing, -np.inf, x).astype(x.dtype), **attributes)
+        stays = super()._run(missing.astype(x.dtype), **attributes)[0] > 0
+        return (np.where(stays, np.nan, largest).astype(x.dtype), *rest)
+
+
+_MaxPool.__name__ = "MaxPool"
 
 
 def _line(error: Exception) -> str:

@@ -59,6 +59,18 @@ def test_half_precision_is_judged(dtype: str, exporter: str, tmp_path: Path) -> 
     assert "parity" in samples.failing(wrong)
 
 
+def test_a_max_pool_keeps_nan_where_that_is_asked_for(tmp_path: Path) -> None:
+    value = functools.partial(onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT)
+    nodes = [onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2])]
+    graph = onnx.helper.make_graph(nodes, "pool", [value("x", shape=[1, 1, 4])], [value("y", shape=[1, 1, 3])])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]), tmp_path / "pool.onnx")
+    inputs = {"x": np.array([[[1, np.nan, -3, -2]]], np.float32)}
+    (kept,) = Evaluator(tmp_path / "pool.onnx", keeps_nan=True)(inputs)
+    assert np.array_equal(kept, np.array([[[np.nan, np.nan, -2]]], np.float32), equal_nan=True)
+    (dropped,) = Evaluator(tmp_path / "pool.onnx")(inputs)
+    assert not np.isnan(dropped).any()
+
+
 def test_onnx_runtime_on_a_cpu_says_that_it_has_no_bfloat16(tmp_path: Path) -> None:
     module = samples.seeded(samples.Pair).bfloat16()
     candidate = samples.make(tmp_path, module, samples.PAIR, dtype="bfloat16")
