@@ -242,7 +242,7 @@ class Composer:
         return self._known[group]
 
     def _has(self, group: str, option: str) -> bool:
-        """Whether there is such an option; one in a folder of the group, as `limits/tensor_if`, is listed by its folder only."""
+        """Whether there is such an option; one in a folder of the group, as `limits/tensor_if`, is listed by its folder."""
         folder, _, name = f"{group}/{option}".rpartition("/")
         return name in self._options(folder)
 

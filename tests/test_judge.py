@@ -199,7 +199,8 @@ def test_a_file_that_nothing_may_load_costs_no_model_and_says_what_was_not_run(t
     assert [e.stage for e in events(task, tmp_path) if isinstance(e, StageStarted)] == [Stage.VERIFY]
     result = judged(tmp_path / "empty.onnx")
     assert (result.status, result.reason) == (Status.CHECK_FAILED, "structure: empty.onnx is empty")
-    assert {status for name, status in statuses(result).items() if name not in ("structure", "ranges", "untouched")} == {CheckStatus.ERROR}
+    others = {status for name, status in statuses(result).items() if name not in ("structure", "ranges", "untouched")}
+    assert others == {CheckStatus.ERROR}
 
 
 def test_a_model_that_cannot_be_built_is_told_in_its_stage(good: Path, tmp_path: Path) -> None:
