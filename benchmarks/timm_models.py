@@ -2,7 +2,7 @@
 
     python -m benchmarks.timm_models write FOLDER
     python -m orchestrator --config-dir FOLDER +fleet=timm_models
-    python -m benchmarks.timm_models table RUN > docs/timm.md
+    python -m benchmarks.timm_models table RUN [RUN …] > docs/timm.md
 
 Random weights, drawn like the zoo's; small variants, and small images where the architecture takes them.
 """
@@ -10,7 +10,7 @@ Random weights, drawn like the zoo's; small variants, and small images where the
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.report import wording
@@ -31,11 +31,10 @@ MODELS: Mapping[str, tuple[int, bool]] = {
     "edgenext_xx_small": (96, False),
     "efficientformerv2_s0": (224, True),
     "efficientvit_b0": (96, False),
-    "efficientvit_m0": (224, True),
+    "ese_vovnet19b_slim_dw": (96, False),
     "eva02_tiny_patch14_224": (98, True),
     "fasternet_t0": (96, False),
     "fastvit_t8": (96, False),
-    "ghostnetv2_100": (96, False),
     "halonet26t": (256, True),
     "hardcorenas_a": (96, False),
     "hgnetv2_b0": (96, False),
@@ -55,11 +54,12 @@ MODELS: Mapping[str, tuple[int, bool]] = {
     "repvit_m0_9": (96, True),
     "resmlp_12_224": (96, True),
     "resnest14d": (96, False),
+    "rexnet_100": (96, False),
     "sequencer2d_s": (96, True),
     "skresnet18": (96, False),
-    "starnet_s1": (96, False),
     "swin_tiny_patch4_window7_224": (224, True),
     "twins_svt_small": (96, True),
+    "visformer_tiny": (224, True),
     "xcit_nano_12_p16_224": (96, True),
 }
 """Name → height and width of the image in pixels, and whether the factory has to be told."""
@@ -94,26 +94,28 @@ def write(folder: Path) -> None:
     _write(folder / "fleet" / f"{FLEET}.yaml", f"models:\n{models}matrix:\n  exporter: [dynamo, torchscript]\n  opset: [20]\n")
 
 
-def table(report: Report) -> str:
-    """The page: a row for each model, what did not pass below it."""
-    models: dict[str, dict[str, CellReport]] = {}
-    for cell in report.cells:
-        models.setdefault(cell.model, {})[cell.exporter] = cell
-    answers = {pair.model: wording.agreement(pair) for pair in report.agreements}
-    exporters = list(dict.fromkeys(cell.exporter for cell in report.cells))
-    passed = sum(cell.status is Status.PASSED for cell in report.cells)
-    versions = ", ".join(f"{name} {version}" for name, version in report.run.versions.items() if name in MADE_WITH)
+def table(reports: Sequence[Report]) -> str:
+    """The page: a row for each model, what did not pass below it; a cell that is in several runs is taken from the last one."""
+    found = {cell.id: cell for report in reports for cell in report.cells if cell.model in MODELS}
+    answers = {pair.model: wording.agreement(pair) for report in reports for pair in report.agreements}
+    models: dict[str, dict[str, CellReport]] = {name: {} for name in MODELS}
+    for cell in found.values():
+        models[cell.model][cell.exporter] = cell
+    exporters = sorted({cell.exporter for cell in found.values()})
+    versions = {name: version for report in reports for name, version in report.run.versions.items() if name in MADE_WITH}
+    passed = sum(cell.status is Status.PASSED for cell in found.values())
+    made_with = ", ".join(f"{name} {version}" for name, version in versions.items())
     return "\n".join(
         [
             HEAD,
-            f"{passed} of {len(report.cells)} cells passed. The worst error over all probes stands beside its bound.",
+            f"{passed} of {len(found)} cells passed. The worst error over all probes stands beside its bound.",
             "",
             f"| model | image | {' | '.join(exporters)} | beside each other |",
             f"| :-- | --: | {'--: | ' * len(exporters)}:-- |",
             *(_row(name, cells, exporters, answers.get(name, "")) for name, cells in models.items()),
-            *_failures(report.cells),
+            *_failures(found.values()),
             "",
-            f"Made with {escape(versions)}.\n",
+            f"Made with {escape(made_with)}.\n",
         ]
     )
 
@@ -142,8 +144,8 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    what, where = sys.argv[1:]
+    what, *where = sys.argv[1:]
     if what == "write":
-        write(Path(where))
+        write(Path(where[0]))
     else:
-        sys.stdout.write(table(read(Path(where))))
+        sys.stdout.write(table([read(Path(run)) for run in where]))
