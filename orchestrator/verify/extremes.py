@@ -17,6 +17,10 @@ from orchestrator.verify.compare import USELESS, Comparison, compare, floor, is_
 from orchestrator.verify.evaluator import Evaluator
 from orchestrator.verify.reference import Probe
 
+AMPLIFIED = {"large values": 8.0}
+"""By edge, how many times k is allowed: rounding is amplified there, and eager's own error is one draw of it. The worst of
+forty architectures of timm was 30 x eager's own (nf_regnet_b0); what overflows otherwise is off by orders of magnitude more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Compared:
@@ -65,7 +69,9 @@ def _compared(subject: Subject, probe: Probe) -> Iterator[_Compared]:
     answers = subject.answer(probe)
     for index, output in enumerate(subject.model.outputs):
         exact = None if probe.exact is None else probe.exact[index]
-        comparison = _comparison(subject, index, answers[index], probe.outputs[index], exact)
+        comparison = _comparison(
+            subject, index, answers[index], probe.outputs[index], exact, AMPLIFIED.get(probe.name, 1.0) * subject.spec.k
+        )
         if comparison is None:
             continue
         problem = comparison.problem
@@ -89,7 +95,7 @@ def _graph_is_right(subject: Subject, probe: Probe, index: int) -> bool:
 
 
 def _comparison(
-    subject: Subject, index: int, actual: np.ndarray, eager: np.ndarray, exact: np.ndarray | None
+    subject: Subject, index: int, actual: np.ndarray, eager: np.ndarray, exact: np.ndarray | None, k: float
 ) -> Comparison | None:
     """None where the reference means nothing."""
     if actual.dtype != eager.dtype or actual.shape != eager.shape:
@@ -98,9 +104,9 @@ def _comparison(
         return None if exact is None or (exact != eager).any() else compare(actual, eager, exact, k=subject.spec.k)
     if exact is None:
         return _by_pattern(subject, index, actual, eager)
-    if (np.isfinite(exact) & ~np.isfinite(eager.astype(np.float64))).any() or _bound(subject, eager, exact) >= USELESS:
+    if (np.isfinite(exact) & ~np.isfinite(eager.astype(np.float64))).any() or _bound(k, eager, exact) >= USELESS:
         return None
-    return compare(actual, eager, exact, k=subject.spec.k)
+    return compare(actual, eager, exact, k=k)
 
 
 def _by_pattern(subject: Subject, index: int, actual: np.ndarray, eager: np.ndarray) -> Comparison:
@@ -110,11 +116,11 @@ def _by_pattern(subject: Subject, index: int, actual: np.ndarray, eager: np.ndar
     example = subject.reference.example
     if example.exact is None:
         return Comparison(problem=None)
-    bound = 2 * _bound(subject, example.outputs[index], example.exact[index])
+    bound = 2 * _bound(subject.spec.k, example.outputs[index], example.exact[index])
     error = relative_error(actual, eager.astype(np.float64))
     problem = f"finite values are off by {error:.2e}, {bound:.2e} are allowed" if error > bound else None
     return Comparison(problem=problem, error=error, bound=bound, rule="pattern")
 
 
-def _bound(subject: Subject, eager: np.ndarray, exact: np.ndarray) -> float:
-    return subject.spec.k * relative_error(eager, exact) + floor(eager.dtype)
+def _bound(k: float, eager: np.ndarray, exact: np.ndarray) -> float:
+    return k * relative_error(eager, exact) + floor(eager.dtype)

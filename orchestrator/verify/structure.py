@@ -65,17 +65,31 @@ def _random(nodes: list[onnx.NodeProto]) -> Iterator[str]:
 
 
 def _training(proto: onnx.ModelProto, nodes: list[onnx.NodeProto], sources: Mapping[str, str]) -> Iterator[str]:
-    """A BatchNormalization trains if it gives statistics; from opset 14 on its attribute says so too."""
+    """A BatchNormalization trains if it gives statistics; from opset 14 on its attribute says so too.
+
+    One of a constant does not: that is how models standardise their weights, in eval mode too.
+    """
+    constant = _constant(proto)
     off = {tensor.name for tensor in proto.graph.initializer if _is_false(tensor)} | {""}
     off |= {node.output[0] for node in nodes if node.op_type == "Constant" and any(_is_false(a.t) for a in node.attribute)}
     for node in nodes:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
         gives_statistics = sum(map(bool, node.output)) > 1
-        normalises = node.op_type == "BatchNormalization" and (attributes.get("training_mode") or gives_statistics)
+        trains = attributes.get("training_mode") or gives_statistics
+        normalises = node.op_type == "BatchNormalization" and trains and node.input[0] not in constant
         drops = node.op_type == "Dropout" and len(node.input) > DROPOUT_MODE_INPUT and node.input[DROPOUT_MODE_INPUT] not in off
         if normalises or drops:
             place = f" (at {sources[node.name]})" if node.name in sources else ""
             yield f"{_name(node)} is a {node.op_type} in training mode{place}, the model is declared in eval mode"
+
+
+def _constant(proto: onnx.ModelProto) -> set[str]:
+    """Values of the main graph that depend on no input; what has a graph of its own counts as if it did."""
+    found = {tensor.name for tensor in proto.graph.initializer} - {value.name for value in proto.graph.input} | {""}
+    for node in proto.graph.node:
+        if found.issuperset(node.input) and node.op_type not in ("If", "Loop", "Scan", *RANDOM):
+            found.update(node.output)
+    return found - {""}
 
 
 def _name(node: onnx.NodeProto) -> str:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import msgspec
 import torch
 
 from orchestrator.result import CheckStatus
-from orchestrator.verify import verifier
+from orchestrator.verify import native, verifier
 from orchestrator.verify.base import Candidate
 from tests.mutants import others, subjects
 from tests.mutants.catalogue import FAULTS
@@ -32,7 +35,7 @@ OPSETS = (18, 20, 21, 23)
 DEADLINE_SECONDS = 180.0
 """For one artifact; the slowest takes a few seconds."""
 CRASH = "crash"
-"""In the place of a check, where the process that judged died."""
+"""In the place of a check, where native code took the process that judged with it: such a cell would end as crashed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,27 @@ class Made:
     subject: Subject
     good: Candidate
     judge: Judge
+
+
+@contextmanager
+def native_checker(path: Path) -> Iterator[Callable[[], str | None]]:
+    """Stands in for `native.start`: onnx's checker in a fork of this process, where a new one would import onnx each time."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(native.examine(str(path))))
+    child.start()
+    sender.close()
+
+    def collect() -> str | None:
+        try:
+            return str(said) if (said := receiver.recv()) is not None else None
+        except EOFError:
+            child.join()
+            return f"the checker crashed (exit code {child.exitcode})"
+
+    yield functools.cache(collect)
+    child.kill()
+    child.join()
 
 
 def quietly(subject: Subject, root: Path, per_fault: int) -> list[Outcome]:
@@ -117,7 +141,8 @@ def _clean(subject: Subject, candidate: Candidate) -> Outcome:
 
 def _outcome(subject: Subject, candidate: Candidate, fault: Fault | None, where: str, distance: float | None) -> Outcome:
     began = time.perf_counter()
-    checks, _ = verifier.verify(candidate, threads=1)
+    with mock.patch.object(native, "start", native_checker):
+        checks, _ = verifier.verify(candidate, threads=1)
     seconds = time.perf_counter() - began
     bad = {check.id: check.detail for check in checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR)}
     return Outcome(
@@ -153,7 +178,7 @@ def forked(work: Callable[[], Outcome], made: Made, fault: Fault) -> Outcome:
         child.join()
     child.kill()
     child.join()
-    return _died(made, fault, f"exit code {child.exitcode}", time.perf_counter() - began)
+    return _died(made, fault, child.exitcode or 0, time.perf_counter() - began)
 
 
 def _tell(work: Callable[[], Outcome], sender: Connection) -> None:
@@ -161,8 +186,9 @@ def _tell(work: Callable[[], Outcome], sender: Connection) -> None:
     sender.close()
 
 
-def _died(made: Made, fault: Fault, reason: str, seconds: float) -> Outcome:
-    subject = made.subject
+def _died(made: Made, fault: Fault, code: int, seconds: float) -> Outcome:
+    """A signal is native code's; an exit code is that of a fault that could not be put there."""
+    subject, reason = made.subject, f"exit code {code}"
     return Outcome(
         kind="mutant" if fault.check else "harmless",
         model=subject.model,
@@ -172,9 +198,9 @@ def _died(made: Made, fault: Fault, reason: str, seconds: float) -> Outcome:
         fault=fault.name,
         where="",
         check=fault.check,
-        failing={},
+        failing={CRASH: reason} if code < 0 else {},
         distance=None,
         others={},
         seconds=seconds,
-        error=reason,
+        error="" if code < 0 else reason,
     )

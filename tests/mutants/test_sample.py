@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.verify import native
 from tests.mutants import bench
 from tests.mutants.bench import Made
 from tests.mutants.catalogue import FAULTS
 from tests.mutants.controls import CONTROLS
 from tests.mutants.subjects import Subject
 from tests.verify import samples
+
+# Until the sample has every fault: `make test-all` runs it.
+pytestmark = pytest.mark.slow
 
 BY_NAME = {fault.name: fault for fault in (*FAULTS, *CONTROLS)}
 SAMPLE = {
@@ -82,6 +86,11 @@ SAMPLE = {
     ("strided", "dynamo"): ("pad off by one, same shape", "a submodule left in training mode", "clamp that drops NaN"),
 }
 PAIRS = [(model, exporter, fault) for (model, exporter), faults in SAMPLE.items() for fault in faults]
+
+
+@pytest.fixture(autouse=True)
+def _forked_checker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "start", bench.native_checker)
 
 
 @functools.cache

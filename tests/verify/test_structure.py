@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from onnx import helper
 
 from tests.verify import samples
@@ -115,3 +116,22 @@ def test_the_models_line_is_told_where_it_is_known(tmp_path: Path) -> None:
     )
     said = samples.failing(candidate)["structure"]
     assert "drop is a Dropout in training mode (at zoo/model.py:7 in forward)" in said
+
+
+def test_a_normalisation_of_a_constant_is_how_weights_are_standardised(tmp_path: Path) -> None:
+    class Standardised(torch.nn.Linear):
+        """As timm's ScaledStdConv2d does in any mode."""
+
+        def forward(self, left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            rows = torch.nn.functional.batch_norm(self.weight[None], None, None, training=True)
+            scores = torch.nn.functional.linear(left, rows[0], self.bias) + right.sum(1, keepdim=True)
+            return scores, scores.argmax(1)
+
+    good = samples.make(tmp_path, samples.seeded(lambda: Standardised(16, 5)), samples.PAIR)
+    assert "structure" not in samples.failing(good)
+
+    def of_an_input(proto: onnx.ModelProto) -> None:
+        node = next(node for node in proto.graph.node if node.op_type == "BatchNormalization")
+        node.input[0] = "left"
+
+    assert "in training mode" in samples.failing(samples.damaged(good, of_an_input))["structure"]

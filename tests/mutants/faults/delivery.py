@@ -71,7 +71,9 @@ def _others_data(work: Work) -> Iterator[Place]:
 
 
 def _stale(work: Work) -> Iterator[Place]:
-    yield Place(where="all files of another seed", damage=partial(_replace, work, graph=True))
+    # What a model without weights becomes does not depend on a seed.
+    if any(True for _ in work.candidate.module.parameters()):
+        yield Place(where="all files of another seed", damage=partial(_replace, work, graph=True))
 
 
 def _replace(work: Work, *, graph: bool) -> None:
