@@ -38,12 +38,7 @@ def export(
     Below opset 18 torch.onnx logs a warning and returns opset 18: `Emission.opset_actual` says so.
     """
     export = _Export(module, example, dims, options, folder)
-    reason = sharing.objection(module, example.values.values(), options)
-    together, others = sharing.divide(() if reason else opsets)
-    for opset in opsets if reason else others:
-        yield from export.alone(opset, reason if len(opsets) > 1 else None)
-    if together:
-        yield from export.shared(together)
+    yield from sharing.exported(export, module, example, opsets, options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +80,7 @@ class _Export:
         except CaptureError:
             raise
         except Exception as error:
-            yield from self._each_alone(opsets, error)
+            yield from sharing.each_alone(self, opsets, error)
             return
         groups = sharing.groups(opsets, graph.operators(base.program.model), sharing.DYNAMO)
         for number, group in enumerate(reversed(groups)):
@@ -100,7 +95,7 @@ class _Export:
         try:
             source = base if first == sharing.BASE else self._feed_back(base, first)
         except Exception as error:
-            yield from self._each_alone(opsets, error)
+            yield from sharing.each_alone(self, opsets, error)
             return
         model = source.program.model
         written = self._write(model, first)
@@ -112,11 +107,6 @@ class _Export:
                 resumed = time.perf_counter()
                 again = graph.stamp(written, self._folder, _stem(opset), opset=opset, ir_version=model.ir_version)
                 yield self._emission(opset, "stamped", again, source, 0.0, time.perf_counter() - resumed)
-
-    def _each_alone(self, opsets: Sequence[int], error: Exception) -> Iterator[Progress | Emission]:
-        """What fails shared may work for each, and what fails for one only must not cost the others."""
-        for opset in opsets:
-            yield from self.alone(opset, f"made from one capture it fails: {sources.told(error)}")
 
     def _capture(self, opset: int, *, optimize: bool) -> _Captured:
         began = time.perf_counter()

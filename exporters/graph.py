@@ -78,7 +78,8 @@ def stamp(written: Written, folder: Path, stem: str, *, opset: int, ir_version: 
     proto = onnx.load(folder / written.files[0], load_external_data=False)
     assert not proto.functions
     proto.ir_version = ir_version
-    _default_domain(proto).version = opset
+    for imported in _of_default_domain(proto):
+        imported.version = opset
     return replace(written, files=(_save(proto, folder, stem), *written.files[1:]), opset=opset)
 
 
@@ -87,18 +88,16 @@ def _save(proto: onnx.ModelProto, folder: Path, stem: str) -> str:
     return f"{stem}.onnx"
 
 
-def _default_domain(proto: onnx.ModelProto) -> onnx.OperatorSetIdProto:
-    (found,) = (imported for imported in proto.opset_import if imported.domain in {"", "ai.onnx"})
-    return found
+def _of_default_domain(proto: onnx.ModelProto) -> Iterator[onnx.OperatorSetIdProto]:
+    return (imported for imported in proto.opset_import if imported.domain in {"", "ai.onnx"})
 
 
 def digest_without_stamps(path: Path) -> str:
     """SHA-256 of a graph file but for its opset of the default domain and its IR version; external data is not read."""
     model = onnx.load(path, format="protobuf", load_external_data=False)
     model.ir_version = 0
-    for imported in model.opset_import:
-        if imported.domain in {"", "ai.onnx"}:
-            imported.version = 0
+    for imported in _of_default_domain(model):
+        imported.version = 0
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from onnx import helper
+
+from exporters import sources
+from exporters.base import Emission, Example, Progress
 
 OPSETS = range(18, 24)
 """For which sharing was compared with independent exports."""
@@ -28,6 +31,47 @@ DYNAMO: Boundaries = {
 """Opsets from which on dynamo writes another graph, by what the graph at `BASE` has then. One too many only costs time."""
 TORCHSCRIPT: Boundaries = {20: frozenset({"Gelu", "GridSample", "AffineGrid"})}
 """The same for the TorchScript-based exporter, by what the graph at 20 or above has."""
+
+
+class Export(Protocol):
+    """One call of an exporter, for opsets by themselves and for several together."""
+
+    def alone(self, opset: int, reason: str | None) -> Iterator[Progress | Emission]:
+        """An export of its own; the reason is told if there is one."""
+        ...
+
+    def shared(self, opsets: Sequence[int]) -> Iterator[Progress | Emission]:
+        """At least two opsets of `OPSETS`."""
+        ...
+
+
+def exported(
+    export: Export, module: torch.nn.Module, example: Example, opsets: Sequence[int], options: Mapping[str, Any]
+) -> Iterator[Progress | Emission]:
+    """The emissions of a call: of what one capture can serve together, and of the others by themselves, which come first.
+
+    Args:
+        export: Of the exporter.
+        module: That is exported.
+        example: Its inputs.
+        opsets: That are asked for.
+        options: Of the exporter.
+    """
+    reason = objection(module, example.values.values(), options)
+    together = [opset for opset in opsets if opset in OPSETS]
+    if reason or len(together) == 1:
+        together = []
+    for opset in opsets:
+        if opset not in together:
+            yield from export.alone(opset, reason if len(opsets) > 1 else None)
+    if together:
+        yield from export.shared(together)
+
+
+def each_alone(export: Export, opsets: Sequence[int], error: Exception) -> Iterator[Progress | Emission]:
+    """What fails shared may work for each, and what fails for one only must not cost the others."""
+    for opset in opsets:
+        yield from export.alone(opset, f"made from one capture it fails: {sources.told(error)}")
 
 
 def objection(module: torch.nn.Module, values: Iterable[torch.Tensor], options: Mapping[str, Any]) -> str | None:
@@ -70,14 +114,6 @@ def ir_version(opset: int) -> int:
     """That the TorchScript-based exporter writes with an opset: the lowest that knows it (onnx.helper's table)."""
     version: int = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
     return version
-
-
-def divide(opsets: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The opsets that one capture can serve, if there are at least two, and the others."""
-    together = [opset for opset in opsets if opset in OPSETS]
-    if len(together) == 1:
-        together = []
-    return together, [opset for opset in opsets if opset not in together]
 
 
 @functools.cache

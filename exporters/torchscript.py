@@ -40,7 +40,8 @@ def export(
         keep_initializers_as_inputs: List the weights among the inputs of the graph.
     """
     capture = partial(_traced, module, example, dims, options)
-    yield from _exports("torchscript", capture, module, example, opsets, options, folder)
+    export = _Export("torchscript", capture, module, options, folder)
+    yield from sharing.exported(export, module, example, opsets, options)
 
 
 def export_script(
@@ -58,28 +59,12 @@ def export_script(
         keep_initializers_as_inputs: List the weights among the inputs of the graph.
     """
     capture = partial(_scripted, module, example, dims, options)
-    yield from _exports("torchscript_script", capture, module, example, opsets, options, folder)
+    export = _Export("torchscript_script", capture, module, options, folder)
+    yield from sharing.exported(export, module, example, opsets, options)
 
 
 Capture = Callable[[int, Path], ir.Model]
 """From an opset to a graph; a graph of more than 2 GiB reads its weights from the scratch folder when it is written."""
-
-
-def _exports(
-    name: str,
-    capture: Capture,
-    module: torch.nn.Module,
-    example: Example,
-    opsets: Sequence[int],
-    options: Mapping[str, Any],
-    folder: Path,
-) -> Iterator[Progress | Emission]:
-    export = _Export(name, capture, module, options, folder)
-    reason = sharing.objection(module, example.values.values(), options)
-    together, others = sharing.divide(() if reason else opsets)
-    for opset in opsets if reason else others:
-        yield from export.alone(opset, reason if len(opsets) > 1 else None)
-    yield from export.shared(together)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +98,7 @@ class _Export:
             except CaptureError:
                 raise
             except Exception as error:
-                # What fails for one only must not cost the others.
-                for opset in opsets:
-                    yield from self.alone(opset, f"made from one graph it fails: {sources.told(error)}")
+                yield from sharing.each_alone(self, opsets, error)
                 return
             *_, group = sharing.groups(opsets, graph.operators(captured.model), sharing.TORCHSCRIPT)
             yield _emission(first, captured)
