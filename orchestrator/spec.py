@@ -76,6 +76,10 @@ class VerifyLevel(enum.StrEnum):
     STRICT = "strict"
 
 
+FULL = frozenset({VerifyLevel.STANDARD, VerifyLevel.STRICT})
+"""The levels that prove all that is needed before an artifact is handed on."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownIssue:
     """A cell that is known to end otherwise than passed."""

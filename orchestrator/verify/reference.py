@@ -19,15 +19,14 @@ import torch
 
 from orchestrator.build.adapter import flatten
 from orchestrator.result import Finding
-from orchestrator.spec import ModelSpec, VerifyLevel, VerifySpec
+from orchestrator.spec import FULL, ModelSpec, VerifyLevel, VerifySpec
 from orchestrator.verify import edges, modes, probes, uses
 from orchestrator.verify.modes import OtherMode
 from orchestrator.verify.search import BUDGET, Answered, Inputs, Outcomes, Search, search
 from orchestrator.verify.sites import Observer, Site, Value
 from orchestrator.verify.sizes import on_other_paths
-from orchestrator.verify.uses import Uses
+from orchestrator.verify.uses import Uses, to_numpy
 
-FULL = (VerifyLevel.STANDARD, VerifyLevel.STRICT)
 T = TypeVar("T")
 Kind = Literal["example", "case", "values", "sizes", "turned", "edge"]
 
@@ -273,10 +272,7 @@ def tensors(probe: Probe) -> list[torch.Tensor]:
 
 def array(tensor: torch.Tensor) -> np.ndarray:
     """A copy as numpy array; bfloat16, which numpy lacks, by ml_dtypes."""
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype is torch.bfloat16:
-        return np.array(tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16))
-    return np.array(tensor.numpy())
+    return np.array(to_numpy(tensor))
 
 
 def _in_float64(module: torch.nn.Module, findings: list[Finding]) -> Runner | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.spec import VerifyLevel
+from orchestrator.spec import FULL, VerifyLevel
 from orchestrator.verify import (
     branches,
     delivery,
@@ -21,7 +21,6 @@ from orchestrator.verify import (
 )
 from orchestrator.verify.base import CheckFunction
 
-FULL = frozenset({VerifyLevel.STANDARD, VerifyLevel.STRICT})
 EVERY_LEVEL = FULL | {VerifyLevel.QUICK}
 
 

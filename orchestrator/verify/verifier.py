@@ -18,7 +18,7 @@ from orchestrator.verify.evaluator import Evaluator
 from orchestrator.verify.reference import Reference
 from orchestrator.verify.registry import CHECKS
 from orchestrator.verify.session import Session
-from orchestrator.verify.shared import Shared
+from orchestrator.verify.shared import Shared, key_of
 
 TEST_DATA = "test_data_set_0"
 """As the ONNX backend tests call the folder of a model's first inputs and outputs."""
@@ -42,11 +42,11 @@ def verify(
     parts = {field.name: getattr(candidate, field.name) for field in dataclasses.fields(candidate)}
     parts["artifact"] = _without_weights(candidate)
     session = runtime(candidate.path, candidate.target, threads)
-    shared = shared or Shared()
+    shared, key = shared or Shared(), key_of(candidate)
     with native.start(candidate.path) as complaint:
         subject = Subject(**parts, session=session, native=complaint, threads=threads)
-        verdicts = list(_verdicts(subject, shared.taken_over(candidate)))
-    shared.remember(cell, candidate, verdicts)
+        verdicts = list(_verdicts(subject, shared.taken_over(key)))
+    shared.remember(cell, key, verdicts)
     findings = [finding for verdict in verdicts for finding in verdict.findings]
     return diagnosed(subject, [verdict.check for verdict in verdicts]), tuple(findings)
 
