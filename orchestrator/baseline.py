@@ -1,7 +1,7 @@
 """The baseline: per cell what was last accepted, kept durably beside the runs, and whether a run is worse than that.
 
-What is compared, `history.compare` measures; what of it is red, the rules of the run say. Latency is not compared: nothing
-measures it yet.
+What is compared, `history.compare` measures; what of it is red, the rules of the run say. Latency is not compared: it is
+measured on request only.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def execute(
         accepted = baseline.read(folder.path.parent)
         _work(plan, folder, live.view(plan, console), cache, known, kept)
         _measure(plan, folder, console)
-        folder.compare(accepted)
+        if accepted.cells:
+            folder.compare(accepted)
     report = folder.close(RunStatus.FINISHED)
     terminal.show(report, folder.path, console, plan.settings.terminal)
     step_summary.append(report)

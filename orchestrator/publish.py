@@ -93,7 +93,7 @@ def publish(plan: Plan, records: Sequence[Record], folder: Path, keep: int) -> I
     # What came from the cache belongs to a version too, whether or not the run folder has it.
     plan = replace(plan, settings=replace(plan.settings, deliver="all"))
     report = summarise(plan, records)
-    models = _models(plan, records)
+    models = _models(plan, records, report)
     for model, cells in _cells(plan, report).items():
         bad = [cell.id for cell in cells if not cell.expected]
         if bad:
@@ -125,7 +125,7 @@ def _cells(plan: Plan, report: Report) -> dict[str, list[CellReport]]:
     return found
 
 
-def _models(plan: Plan, records: Sequence[Record]) -> dict[str, _Model]:
+def _models(plan: Plan, records: Sequence[Record], report: Report) -> dict[str, _Model]:
     results = outcomes(records)
     delivered = delivered_graphs(plan, results.values())
     proofs = statements(plan, records)
@@ -138,7 +138,7 @@ def _models(plan: Plan, records: Sequence[Record]) -> dict[str, _Model]:
     for path in delivered:
         statement = layout.statement_path(path)
         texts[_model(path)][_inside(statement)] = proofs[statement]
-    listed = _artifacts(plan, summarise(plan, records), delivered)
+    listed = _artifacts(plan, report, delivered)
     return {name: _Model(blobs=blobs[name], texts=texts[name], artifacts=tuple(listed[name])) for name in listed}
 
 

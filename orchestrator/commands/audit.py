@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from orchestrator import runs
 from orchestrator.audit import audit_run
-from orchestrator.commands.parser import add_run, parser_of
+from orchestrator.commands.parser import add_json, add_run, as_json, parser_of
 from orchestrator.errors import EXIT_PASSED, EXIT_UNEXPECTED
 from orchestrator.report import wording
 from orchestrator.spec import RunSpec
@@ -20,8 +17,6 @@ from orchestrator.store.audit import Problem, Tally, audit_store
 
 STORE = runs.RUNS / ".store"
 """Where it is unless `store.path` says otherwise."""
-SCHEMA_VERSION = 1
-"""Of what --json prints."""
 DESCRIPTION = """\
 Reads every byte of a run folder, or of the store, again. A run folder is compared with what its plan and its ledger say that
 it holds; a file of the store with the digest that is its name. What is damaged in the store is set aside as *.bad, so that
@@ -35,22 +30,6 @@ examples:
 
 Exit codes: 0 nothing is wrong; 1 something is, a line each; 2 there is no such folder; 3 it is no run or no store, or the
 run is still going on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Findings:
-    """What --json prints."""
-
-    schema_version: int
-    run: str | None
-    """Absolute path; None if no run was looked at."""
-    store: str | None
-    files: int
-    """That are as they should be, or damaged in the store."""
-    bytes: int
-    problems: tuple[Problem, ...]
-    set_aside: tuple[str, ...]
-    """Files of the store that were set aside before."""
 
 
 def main(typed: Sequence[str], read: Callable[[Sequence[str]], RunSpec]) -> int:  # noqa: ARG001
@@ -84,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of("audit", DESCRIPTION, EPILOG)
     add_run(parser)
     parser.add_argument("--store", metavar="DIR", nargs="?", const=str(STORE), help=f"the store, {STORE} without DIR")
-    parser.add_argument("--json", action="store_true", help="print what was found for a script")
+    add_json(parser)
     return parser
 
 
@@ -106,13 +85,11 @@ def _last_line(tally: Tally, problems: Sequence[Problem]) -> str:
 
 
 def _as_json(run: Path | None, store: Path | None, tally: Tally, problems: Sequence[Problem]) -> str:
-    findings = Findings(
-        schema_version=SCHEMA_VERSION,
+    return as_json(
         run=str(run) if run else None,
         store=str(store) if store else None,
         files=tally.files,
         bytes=tally.bytes,
-        problems=tuple(problems),
-        set_aside=tuple(tally.set_aside),
+        problems=problems,
+        set_aside=tally.set_aside,
     )
-    return msgspec.json.format(msgspec.json.encode(findings)).decode() + "\n"

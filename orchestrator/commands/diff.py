@@ -17,7 +17,7 @@ from orchestrator.spec import RunSpec
 
 DESCRIPTION = """\
 Compares two runs cell by cell: status, opset, inputs and outputs, operators, error over its bound, size; and what the runs
-were made with: which component is another. Latency is not among it, nothing measures it."""
+were made with: which component is another. Latency is not among it."""
 EPILOG = """\
 examples:
   python -m orchestrator diff 20261123T020000Z-3e6c34 20261124T020000Z-a66092

@@ -1,6 +1,6 @@
 """What is another than it was: two outcomes of a cell, and two runs. Measures and tells; what of it is bad others decide.
 
-Latency is not compared: nothing measures it yet.
+Latency is not compared: it is measured on request only, and pairs of one host would be needed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator import provenance
-from orchestrator.report import wording
+from orchestrator.report import figures, wording
 from orchestrator.report.summary import CellReport, Report
-from orchestrator.result import Check, Status, ValueInfo
+from orchestrator.result import Status, ValueInfo
 
 
 class Kind(enum.StrEnum):
@@ -100,7 +100,7 @@ def snapshot(cell: CellReport) -> Snapshot:
         op_counts=cell.artifact.op_counts,
         inputs=cell.artifact.inputs,
         outputs=cell.artifact.outputs,
-        errors={check.id: share for check in cell.checks if (share := _share(check)) is not None},
+        errors={check.id: share for check in cell.checks if (share := figures.share(check)) is not None},
     )
 
 
@@ -213,10 +213,6 @@ def _shape(shape: Sequence[int | str | None]) -> str:
 
 def _axis(size: int | str | None) -> str:
     return "?" if size is None else str(size)
-
-
-def _share(check: Check) -> float | None:
-    return check.measured / check.threshold if check.measured is not None and check.threshold else None
 
 
 def _cell_diff(cell: str, before: CellReport | None, after: CellReport | None) -> CellDiff:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from orchestrator.report import wording
 from orchestrator.report.summary import CellReport
-from orchestrator.result import Origin, Stage
+from orchestrator.result import Check, Origin, Stage
 
 EXPORT = (Stage.BUILD, Stage.CAPTURE, Stage.EMIT)
 """Stages that an export takes without its verification."""
 
 
+def share(check: Check) -> float | None:
+    """A measured error over its bound; None if nothing was measured."""
+    return check.measured / check.threshold if check.measured is not None and check.threshold else None
+
+
 def error_ratio(cell: CellReport) -> float | None:
     """The worst measured error over its bound; None if nothing was measured."""
     check = wording.worst(cell.checks)
-    return check.measured / check.threshold if check and check.measured is not None and check.threshold else None
+    return share(check) if check else None
 
 
 def export_seconds(cell: CellReport) -> float | None:

@@ -63,7 +63,7 @@ def render(runs: Sequence[RunEntry], trends: Sequence[Trend]) -> bytes:
         kinds=sorted({bar.kind for trend in trends for bar in bars(trend, [run.id for run in runs])}),
         page=layout.REPORT_HTML,
         night_of={run.id: f"{run.id[:4]}-{run.id[4:6]}-{run.id[6:8]}" for run in runs},
-        policy=f"default-src 'none'; style-src '{html.digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=html.policy(style),
         style=style,
     )
     return text.encode("utf-8", "replace")

@@ -62,7 +62,7 @@ def render(report: Report, plan: Plan, log_tail: LogTail) -> bytes:
         funnel=_bars(report),
         signs=SIGNS,
         named=NAMED,
-        policy=_policy(style, script),
+        policy=policy(style, script),
         style=style,
         script=script,
         data=HERE,
@@ -110,13 +110,13 @@ def where(cause: Cause) -> str:
     return " · ".join(parts)
 
 
-def _policy(style: str, script: str) -> str:
-    """What the browser lets the page do: its own script and styles, known by their digests, and nothing from elsewhere."""
-    ours = f"style-src '{digest(style)}'; script-src '{digest(script)}'"
+def policy(style: str, script: str = "") -> str:
+    """What the browser lets a page do: its own styles and script, known by their digests, and nothing from elsewhere."""
+    ours = f"style-src '{_digest(style)}'" + (f"; script-src '{_digest(script)}'" if script else "")
     return f"default-src 'none'; {ours}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def digest(text: str) -> str:
+def _digest(text: str) -> str:
     """As a content security policy names a script or a style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 

@@ -15,13 +15,13 @@ from typing import Any
 import ml_dtypes  # noqa: F401  (numpy knows bfloat16 by it)
 import numpy as np
 import onnx
-from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from orchestrator.verify.base import ArtifactError, Subject
 from orchestrator.verify.compare import digest, is_floating
+from orchestrator.verify.delivery import tensors
 
 BLOCKED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains of ONNX Runtime's operators for its own layouts, which a file that its optimiser saved may hold."""
@@ -93,28 +93,13 @@ def constants(subject: Subject) -> list[Carried]:
             turned=frozenset(_turns(name, consumers)),
             blocked=any(node.domain in BLOCKED for node, _ in consumers.get(name, ())),
         )
-        for name, tensor in _tensors(subject.proto)
+        for name, tensor in tensors(subject.proto)
     ]
 
 
 def _mapped(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """Each with the name of the value that it gives; one in an attribute of another operator has that operator's name."""
-    todo: list[tuple[str, Any]] = [("", model)]
-    while todo:
-        name, message = todo.pop()
-        if isinstance(message, onnx.TensorProto):
-            yield message.name if not name or message.name else name, message
-            continue
-        if isinstance(message, onnx.NodeProto):
-            name = message.output[0] if message.op_type == "Constant" else message.name or message.output[0]
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                todo.extend((name, item) for item in ([value] if isinstance(value, Message) else value))
 
 
 def _consumers(model: onnx.ModelProto) -> Mapping[str, list[tuple[onnx.NodeProto, int]]]:

@@ -88,12 +88,26 @@ def _bounds(tensor: onnx.TensorProto, entries: Mapping[str, str], location: str,
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Those with external data, wherever a tensor may stand: initializers, sparse ones, attributes, subgraphs, functions."""
-    todo: list[Any] = [model]
+    """Those with external data, see `tensors`."""
+    return (tensor for _, tensor in tensors(model) if uses_external_data(tensor))
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """All, wherever a tensor may stand: initializers, sparse ones, attributes, subgraphs, functions.
+
+    Yields:
+        The name of the value that it gives, and the tensor; one in an attribute of another operator has that operator's name.
+    """
+    todo: list[tuple[str, Any]] = [("", model)]
     while todo:
-        message = todo.pop()
-        if isinstance(message, onnx.TensorProto) and uses_external_data(message):
-            yield message
+        name, message = todo.pop()
+        if isinstance(message, onnx.TensorProto):
+            yield message.name if not name or message.name else name, message
+            continue
+        if isinstance(message, onnx.NodeProto):
+            # A file from elsewhere may have a node without outputs.
+            output = next(iter(message.output), "")
+            name = output if message.op_type == "Constant" else message.name or output
         for field, value in message.ListFields():
             if field.message_type is not None:
-                todo.extend([value] if isinstance(value, Message) else value)
+                todo.extend((name, item) for item in ([value] if isinstance(value, Message) else value))
