@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import gc
 import multiprocessing
@@ -10,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
@@ -34,6 +35,8 @@ OPSETS = (18, 20, 21, 23)
 """Of clean exports."""
 DEADLINE_SECONDS = 180.0
 """For one artifact; the slowest takes a few seconds."""
+FAR = 1e9
+"""Distance of what does not answer, or not alike."""
 CRASH = "crash"
 """In the place of a check, where native code took the process that judged with it: such a cell would end as crashed."""
 
@@ -68,12 +71,18 @@ def native_checker(path: Path) -> Iterator[Callable[[], str | None]]:
     child.join()
 
 
-def quietly(subject: Subject, root: Path, per_fault: int) -> list[Outcome]:
-    """The same as `run` in a process of its own: what exporters and native code say on the way is of no interest here."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    return run(subject, root / subject.name, per_fault)
+def quietly(subject: Subject, folder: Path, per_fault: int) -> list[Outcome]:
+    """The same as `run` in a process of its own: what is said on the way goes to a file beside the folder."""
+    log = os.open(log_of(folder), os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    faulthandler.enable()
+    return run(subject, folder, per_fault)
+
+
+def log_of(folder: Path) -> Path:
+    """Where the process of a subject says what it has to say."""
+    return folder.with_suffix(".log")
 
 
 def run(subject: Subject, folder: Path, per_fault: int) -> list[Outcome]:
@@ -131,7 +140,8 @@ def damaged(made: Made, fault: Fault, place: int, folder: Path) -> tuple[Candida
 
 def _judged(made: Made, fault: Fault, place: int, folder: Path) -> Outcome:
     candidate, where = damaged(made, fault, place, folder)
-    distance = made.judge.distance(candidate.path) if fault.numeric else None
+    # JSON knows no infinity.
+    distance = min(made.judge.distance(candidate.path), FAR) if fault.numeric else None
     return _outcome(made.subject, candidate, fault, where, distance)
 
 
@@ -176,9 +186,10 @@ def forked(work: Callable[[], Outcome], made: Made, fault: Fault) -> Outcome:
             return msgspec.json.decode(told, type=Outcome)
     except EOFError:
         child.join()
+        return _died(made, fault, child.exitcode or 0, time.perf_counter() - began)
     child.kill()
     child.join()
-    return _died(made, fault, child.exitcode or 0, time.perf_counter() - began)
+    return unjudged(made.subject, fault, f"not judged in {DEADLINE_SECONDS:.0f} s")
 
 
 def _tell(work: Callable[[], Outcome], sender: Connection) -> None:
@@ -188,19 +199,24 @@ def _tell(work: Callable[[], Outcome], sender: Connection) -> None:
 
 def _died(made: Made, fault: Fault, code: int, seconds: float) -> Outcome:
     """A signal is native code's; an exit code is that of a fault that could not be put there."""
-    subject, reason = made.subject, f"exit code {code}"
+    found = unjudged(made.subject, fault, f"exit code {code}")
+    return replace(found, failing={CRASH: found.error}, error="", seconds=seconds) if code < 0 else found
+
+
+def unjudged(subject: Subject, fault: Fault | None, reason: str) -> Outcome:
+    """Of an artifact, or of all clean ones of a subject, nothing is known: that is no catch."""
     return Outcome(
-        kind="mutant" if fault.check else "harmless",
+        kind="clean" if fault is None else "mutant" if fault.check else "harmless",
         model=subject.model,
         exporter=subject.exporter,
         opset=subject.opset,
         seed=subject.seed,
-        fault=fault.name,
+        fault=fault.name if fault else "",
         where="",
-        check=fault.check,
-        failing={CRASH: reason} if code < 0 else {},
+        check=fault.check if fault else "",
+        failing={},
         distance=None,
         others={},
-        seconds=seconds,
-        error="" if code < 0 else reason,
+        seconds=0.0,
+        error=reason,
     )

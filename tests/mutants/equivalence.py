@@ -47,7 +47,7 @@ class Judge:
 
     @functools.cached_property
     def probes(self) -> list[Inputs]:
-        """Dense: every size at every scale, every case, and one that is not finite."""
+        """Dense: every size at every scale, every case, one that is not finite and one of zeros mostly."""
         return list(_probes(self.model))
 
     @functools.cached_property
@@ -166,12 +166,20 @@ def _probes(model: ModelSpec) -> Iterator[Inputs]:
     for case in model.cases:
         for turn in range(len(SCALES)):
             yield {name: array(value) for name, value in draw(case.inputs, example, SEED + 100 + turn, "float32").items()}
-    drawn = draw(model.inputs, example, SEED + 200, "float32")
-    yield {name: _poisoned(array(value)) for name, value in drawn.items()}
+    for change in (_poisoned, _thinned):
+        drawn = draw(model.inputs, example, SEED + 200, "float32")
+        yield {name: change(array(value)) for name, value in drawn.items()}
 
 
 def _scaled(values: np.ndarray, scale: float) -> np.ndarray:
     return values * np.float32(scale) if values.dtype == np.float32 else values
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """One floating element in ten is left."""
+    if values.dtype == np.float32:
+        values.reshape(-1)[np.arange(values.size) % 10 > 0] = 0
+    return values
 
 
 def _poisoned(values: np.ndarray) -> np.ndarray:

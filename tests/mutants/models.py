@@ -178,6 +178,32 @@ class Gate(torch.nn.Module):
         return torch.sigmoid(hidden) - 1
 
 
+class Silence(torch.nn.Module):
+    """Branches on what no drawn input has, nor any at the edges: a signal that is mostly silent."""
+
+    def __init__(self, width: int = 16, wide: int = 1200, share: float = 0.5) -> None:
+        super().__init__()
+        self.share = share
+        self.stem, self.head = torch.nn.Linear(width, wide), torch.nn.Linear(wide, width)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        silent = (signal.abs() < 1e-9).to(signal.dtype).mean() > self.share
+        hidden = self.head(torch.tanh(self.stem(signal)))
+        if not is_scripting():  # noqa: SIM102
+            if torch.compiler.is_exporting():
+                answer: Tensor = torch.cond(silent, self.rest, self.follow, (hidden,))
+                return answer
+        if bool(silent):
+            return self.rest(hidden)
+        return self.follow(hidden)
+
+    def rest(self, hidden: Tensor) -> Tensor:
+        return hidden - 3
+
+    def follow(self, hidden: Tensor) -> Tensor:
+        return hidden * 2
+
+
 class Counts(torch.nn.Module):
     """Integers only: rounding down, indices from the end."""
 
@@ -227,7 +253,7 @@ class Steps(torch.nn.Module):
 
 
 class Patches(torch.nn.Module):
-    """Cuts a sequence of vectors into heads and repeats a learned token for each row: reshapes and expansions by sizes."""
+    """Cuts a sequence of vectors into heads, repeats a learned token for each row and slices by a size."""
 
     def __init__(self, width: int = 16, heads: int = 4) -> None:
         super().__init__()
@@ -242,4 +268,4 @@ class Patches(torch.nn.Module):
         rows = torch.cat([self.token.expand(batch, length, -1), patches], 2).view(batch, length * 2, width)
         mixed = self.head(torch.nn.functional.gelu(self.mix(self.norm(rows)), approximate="none"))
         places = torch.arange(length * 2, device=patches.device)
-        return mixed.view(batch, 2 * length * self.heads, width // self.heads), (mixed.sum(2) * places).sum(1)
+        return mixed.view(batch, 2 * length * self.heads, width // self.heads), (mixed.sum(2) * places)[:, length:].sum(1)

@@ -159,6 +159,7 @@ FINAL = {
     "buckets": Declared(factory=models.Buckets, spec=_model(_ROWS, ["mixed", "low"])),
     "early_exit": Declared(factory=_early, spec=_model([_SIGNAL], ["scores"], [_quiet(_SIGNAL)]), exporters=KEEP_BRANCHES),
     "gate": Declared(factory=models.Gate, spec=_model([_SIGNAL], ["scores"]), exporters=KEEP_BRANCHES),
+    "silence": Declared(factory=models.Silence, spec=_model([_SIGNAL], ["scores"]), exporters=KEEP_BRANCHES),
     "steps": Declared(
         factory=models.Steps, spec=_model([_floats("signal", "batch", "steps", 8)], ["scores"]), exporters=SCRIPT
     ),
@@ -196,6 +197,9 @@ TUNING = {
         factory=functools.partial(models.Gate, wide=1200, threshold=0.5),
         spec=_model([_SIGNAL], ["scores"]),
         exporters=KEEP_BRANCHES,
+    ),
+    "silence": Declared(
+        factory=functools.partial(models.Silence, share=0.7), spec=_model([_SIGNAL], ["scores"]), exporters=KEEP_BRANCHES
     ),
     "steps": Declared(
         factory=functools.partial(models.Steps, wide=2300),

@@ -66,14 +66,18 @@ def _cut(work: Work) -> None:
 
 
 def _others_data(work: Work) -> Iterator[Place]:
-    if work.data:
+    if work.data and _has_a_seed(work):
         yield Place(where="the data of another seed", damage=partial(_replace, work, graph=False))
 
 
 def _stale(work: Work) -> Iterator[Place]:
-    # What a model without weights becomes does not depend on a seed.
-    if any(True for _ in work.candidate.module.parameters()):
+    if _has_a_seed(work):
         yield Place(where="all files of another seed", damage=partial(_replace, work, graph=True))
+
+
+def _has_a_seed(work: Work) -> bool:
+    """Trained weights and none at all are the same for every seed."""
+    return not work.subject.declared.trained and any(True for _ in work.candidate.module.parameters())
 
 
 def _replace(work: Work, *, graph: bool) -> None:
