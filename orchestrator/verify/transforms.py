@@ -15,8 +15,10 @@ import torch
 
 from orchestrator.verify.uses import Constant, Fold, Uses
 
-ROUNDINGS = 32
-"""Units in the last place that a value computed in another order may be off: x 1.001 is 8000 of them in float32."""
+ROUNDINGS: Mapping[str, int] = {"float16": 8, "bfloat16": 8}
+"""By dtype, units in the last place that a value computed in another order may be off: in float16 x 1.01 is 10 of them."""
+MANY_ROUNDINGS = 32
+"""The same of other dtypes: x 1.001 is 8000 of them in float32."""
 GATES: Mapping[str, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 """Order of torch's gates in ONNX: LSTM ifgo as iofc, GRU rzn as zrh."""
 
@@ -53,7 +55,8 @@ def allowed(values: np.ndarray, terms: np.ndarray | None = None) -> np.ndarray:
     """How far a recomputed tensor may be off, given the largest terms that were added up in it."""
     eps = float(ml_dtypes.finfo(values.dtype).eps)  # type: ignore[no-untyped-call]
     wide = np.float64 if values.dtype == np.float64 else np.float32
-    return np.asarray(np.abs(values if terms is None else terms).astype(wide) * wide(ROUNDINGS * eps))
+    roundings = ROUNDINGS.get(values.dtype.name, MANY_ROUNDINGS)
+    return np.asarray(np.abs(values if terms is None else terms).astype(wide) * wide(roundings * eps))
 
 
 def _folded(fold: Fold) -> Iterator[Recipe]:

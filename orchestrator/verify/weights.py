@@ -124,7 +124,8 @@ class _Match:
                 self.turned.append(f"{constant.name} is multiplied transposed (as {item.name})")
 
     def _part(self, part: Part) -> list[Carried]:
-        if part.allowed is None:
+        # A fold may round to no change at all: what carries it is then a tensor's own constant, found before.
+        if part.allowed is None or (hits := self.index.get(digest(part.values), [])):
             return self.index.get(digest(part.values), [])
         hits = [item for item in self._of_size(part.values) if _within(item.values, part.values, part.allowed)]
         return hits or self._blocked(part.values, float(part.allowed.max()))
@@ -223,14 +224,18 @@ class _Match:
     def _likeness(self, constant: Constant) -> str | None:
         """How the constant that must be it differs; None if none has its size."""
         named = [item for item in self._left() if self.by_name.get(item.name) is constant]
-        if named:
-            return f"is not what {named[0].name} holds: {_difference(named[0].values, constant.values)}"
         expected = [step.values for step in steps(constant)]
-        expected += [part.values for recipe in recipes(self.uses, [constant]) for part in recipe.parts]
-        pairs = [(item, values) for values in expected for item in self._of_size(values)]
-        if not pairs:
+        parts = [part for recipe in recipes(self.uses, [constant]) for part in recipe.parts]
+        expected += [part.values for part in parts if not self._part(part)]
+        pairs = [
+            (item, values) for values in expected for item in named or self._of_size(values) if item.values.size == values.size
+        ]
+        if pairs:
+            item, values = min(pairs, key=lambda pair: _distance(pair[0].values, pair[1]))
+        elif named:
+            item, values = named[0], constant.values
+        else:
             return None
-        item, values = min(pairs, key=lambda pair: _distance(pair[0].values, pair[1]))
         return f"is not what {item.name} holds: {_difference(item.values, values)}"
 
     def misplaced(self) -> Iterator[str]:

@@ -49,13 +49,7 @@ def test_what_does_not_load_or_run_is_the_artifacts_fault_in_one_line(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("dtype", "exporter"),
-    [
-        # Batch norm that is folded in half precision is not recognised by `weights`: a false alarm, to be mended.
-        pytest.param("float16", "dynamo", marks=pytest.mark.xfail(reason="weights: a batch norm folded in float16")),
-        ("float16", "torchscript"),
-        ("bfloat16", "torchscript"),
-    ],
+    ("dtype", "exporter"), [("float16", "dynamo"), ("float16", "torchscript"), ("bfloat16", "torchscript")]
 )
 def test_half_precision_is_judged(dtype: str, exporter: str, tmp_path: Path) -> None:
     module = samples.seeded(samples.Pair).to(getattr(torch, dtype))

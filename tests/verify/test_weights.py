@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,15 +84,16 @@ def initializer(graph: onnx.GraphProto, op_type: str, position: int) -> onnx.Ten
 def changed(op_type: str, position: int, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], None]:
     def edit(proto: onnx.ModelProto) -> None:
         tensor = initializer(proto.graph, op_type, position)
-        values = np.ascontiguousarray(change(numpy_helper.to_array(tensor)), np.float32)
+        before = numpy_helper.to_array(tensor)
+        values = np.ascontiguousarray(change(before), before.dtype)
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
     return edit
 
 
-def one_element(values: np.ndarray) -> np.ndarray:
+def one_element(values: np.ndarray, factor: float = 1.001) -> np.ndarray:
     values = values.copy()
-    values.reshape(-1)[3] *= np.float32(1.001)
+    values.reshape(-1)[3] *= values.dtype.type(factor)
     return values
 
 
@@ -121,6 +123,43 @@ def test_a_damaged_weight_is_told(nets: dict[str, Candidate], tmp_path: Path, ex
     check = damaged(nets[exporter], tmp_path, FAULTS[fault])
     assert check.status is CheckStatus.FAILED
     assert "elements differ" in check.detail or "multiplied transposed" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("exporter", "half", "factor"),
+    [("torchscript", "float16", 1.01), ("dynamo", "float16", 1.01), ("torchscript", "bfloat16", 1.1)],
+)
+def test_a_batch_norm_that_is_folded_in_half_precision_is_recognised_and_a_wrong_element_told(
+    tmp_path: Path, exporter: str, half: str, factor: float
+) -> None:
+    module = samples.seeded(Net).to(getattr(torch, half))
+    good = samples.make(folder(tmp_path), module, IMAGE, exporter, dtype=half)
+    assert judged(good)[0].status is CheckStatus.PASSED
+    damage = changed("Conv", 1, functools.partial(one_element, factor=factor))
+    assert "of 108 elements differ" in damaged(good, tmp_path, damage).detail
+
+
+class Neutral(torch.nn.Module):
+    """A batch norm as it is before training: in float16 it rounds to doing nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = torch.nn.Linear(8, 16)
+        self.norm = torch.nn.BatchNorm1d(16)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.norm(self.wide(values)))
+
+
+@pytest.mark.parametrize("exporter", BOTH)
+@pytest.mark.parametrize("position", [1, 2])
+def test_a_fold_that_changes_no_bit_is_recognised_and_a_wrong_element_told(
+    tmp_path: Path, exporter: str, position: int
+) -> None:
+    good = samples.make(folder(tmp_path), samples.seeded(Neutral).half(), ROWS, exporter, dtype="float16")
+    assert judged(good)[0].status is CheckStatus.PASSED
+    damage = changed("Gemm", position, functools.partial(one_element, factor=1.01))
+    assert damaged(good, tmp_path, damage).status is CheckStatus.FAILED
 
 
 @pytest.mark.parametrize("exporter", BOTH)
