@@ -72,6 +72,21 @@ inputs:
   - {{name: image, shape: [batch, 3, {pixels}, {pixels}], dtype: float32, range: [-2.5, 2.5]}}
 outputs: [logits]
 """
+CAUSES: Mapping[str, str] = {
+    "eva02_tiny_patch14_224-torchscript": "torch: docs/upstream/default_argument_becomes_a_tensor.py",
+    "halonet26t-torchscript": "torch: docs/upstream/unfold_after_pad.py",
+    "hgnetv2_b0-dynamo": "ONNX Runtime: docs/upstream/padded_max_pool.py; the file is right, the check is too",
+    "maxvit_rmlp_pico_rw_256-dynamo": (
+        "torch: docs/upstream/attention_mask_that_requires_grad.py; with parameters that require no gradient it is exported"
+    ),
+    "twins_svt_small-dynamo": "torch: docs/upstream/attention_of_five_dimensions.py",
+    "visformer_tiny-torchscript": (
+        "**a false alarm**. A softmax is nearly undecided on this input: of 12 runs of eager in float32, each with the input "
+        "one unit in the last place off, 2 were off by the same 3.3e-02, 10 by 6e-06 to 1.4e-04. Eager's error is one draw of "
+        "that, and k times a lucky draw is too small a bound"
+    ),
+}
+"""By the start of a cell's id, what was found when its failure was looked into."""
 HEAD = """\
 # Architectures of timm
 
@@ -82,6 +97,11 @@ alarm. To do it again:
     $ python -m benchmarks.timm_models write FOLDER
     $ python -m orchestrator --config-dir FOLDER +fleet=timm_models
     $ python -m benchmarks.timm_models table runs/latest > docs/timm.md
+
+Three of the forty stand in for others that were taken out: efficientvit_m0, ghostnetv2_100 and starnet_s1. With these weights
+eager in float32 is off float64 by 150 %, 68 % and 520 % of the output's size there (two random images of the declared range), and
+against such a reference no artifact can be judged: the check says so and fails. ese_vovnet19b_slim_dw, rexnet_100 and
+visformer_tiny came in their place, and stay whatever they show.
 """
 
 
@@ -135,7 +155,10 @@ def _failures(cells: Iterable[CellReport]) -> Iterator[str]:
     if failed:
         yield from ("", "## What did not pass", "")
     for cell in failed:
-        yield f"- {escape(cell.id)}: {escape(cell.reason)}"
+        # What torch lists behind its message are places on the machine.
+        said = cell.reason.partition("  [Caused by")[0]
+        cause = next((text for start, text in CAUSES.items() if cell.id.startswith(start)), "not looked into")
+        yield f"- {escape(cell.id)}: {escape(said)}\n  - {cause}."
 
 
 def _write(path: Path, text: str) -> None:
