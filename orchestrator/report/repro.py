@@ -30,6 +30,7 @@ COPIED = (
     "orchestrator.verify.probes.draw",
     "orchestrator.verify.reference.array",
     "orchestrator.verify.compare.compare",
+    "orchestrator.verify.compare.rms",
     "orchestrator.verify.compare.Tolerance",
 )
 DRAWN = ("orchestrator.build.weights.draw_weights",)
@@ -82,7 +83,10 @@ def main() -> int:
     opset = next(item.version for item in written.opset_import if item.domain == "")
     print(f"{path}: opset {opset}" + ("" if opset == OPSET else f", and {OPSET} was asked for"))
     session = $session
-    problems = [problem for name, inputs in probes() for problem in differences(written, session, eager, exact, name, inputs)]
+    scales: list[float] = []
+    problems = [
+        problem for name, inputs in probes() for problem in differences(written, session, eager, exact, name, inputs, scales)
+    ]
     return 1 if problems or opset != OPSET else 0
 
 
@@ -93,6 +97,7 @@ def differences(
     exact: torch.nn.Module,
     name: str,
     inputs: dict[str, torch.Tensor],
+    scales: list[float],
 ) -> Iterator[str]:
     """Prints how far each output is from the model's, and yields what is wrong."""
     # Before opset 9 weights are inputs as well.
@@ -108,8 +113,10 @@ def differences(
         yield f"{len(found)} outputs instead of {len(expected)}"
         return
     tolerances = $tolerances
-    for output, tolerance, *values in zip(written.graph.output, tolerances, found, expected, wide):
-        outcome = compare(*values, k=$k, tolerance=tolerance)
+    # By the size of an output on the first inputs the error of what rounding leaves of zero is measured.
+    scales[:] = scales or map(rms, expected)
+    for output, tolerance, scale, *values in zip(written.graph.output, tolerances, scales, found, expected, wide):
+        outcome = compare(*values, k=$k, tolerance=tolerance, scale=scale)
         measured = f"error {outcome.error:.2e}, bound {outcome.bound:.2e} ({outcome.rule})"
         print(f"  {name}: {output.name}: {outcome.problem or measured}")
         if outcome.problem:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -117,6 +119,25 @@ def test_scripts_of_small_models_say_what_the_run_said(tmp_path: Path) -> None:
         assert process.returncode == code, output
         assert said in output
         assert (tmp_path / "-".join(case) / "out" / "model.onnx").is_file()
+
+
+def test_what_rounding_leaves_of_zero_is_measured_by_the_size_on_the_first_inputs(tmp_path: Path) -> None:
+    text = script(made(build=BuildSpec(target="torch.nn.Identity", arguments={})), "dynamo")
+    (tmp_path / "repro.py").write_text(text, encoding="utf-8")
+    names = runpy.run_path(str(tmp_path / "repro.py"))
+    written = SimpleNamespace(graph=SimpleNamespace(input=[SimpleNamespace(name="x")], output=[SimpleNamespace(name="y")]))
+    left = SimpleNamespace(run=lambda *_: [np.full((1, 3), 1e-8, np.float32)])
+    right = SimpleNamespace(run=lambda _, inputs: [inputs["x"]])
+    scales: list[float] = []
+
+    def problems(session: SimpleNamespace, values: torch.Tensor) -> list[str]:
+        exact = torch.nn.Identity()
+        return [*names["differences"](written, session, torch.nn.Identity(), exact, "probe", {"x": values}, scales)]
+
+    assert problems(left, torch.zeros(1, 3))
+    scales.clear()
+    assert not problems(right, torch.ones(2, 3))
+    assert not problems(left, torch.zeros(1, 3))
 
 
 @pytest.mark.parametrize("name", ["early_exit", "lstm", "mobilenet_v3_small"])
