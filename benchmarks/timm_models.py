@@ -99,8 +99,8 @@ alarm. To do it again:
     $ python -m benchmarks.timm_models table runs/latest > docs/timm.md
 
 Three of the forty stand in for others that were taken out: efficientvit_m0, ghostnetv2_100 and starnet_s1. With these weights
-eager in float32 is off float64 by 150 %, 68 % and 520 % of the output's size there (two random images of the declared range), and
-against such a reference no artifact can be judged: the check says so and fails. ese_vovnet19b_slim_dw, rexnet_100 and
+eager in float32 is off float64 by 150 %, 68 % and 520 % of the output's size there (two random images of the declared range);
+against such a reference no artifact can be judged, and the check says so and fails. ese_vovnet19b_slim_dw, rexnet_100 and
 visformer_tiny came in their place, and stay whatever they show.
 """
 
