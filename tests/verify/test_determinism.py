@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import pytest
 from onnx import helper
 
 from orchestrator.result import CheckStatus
 from orchestrator.spec import VerifyLevel
 from orchestrator.verify import determinism
 from orchestrator.verify.base import Candidate
+from orchestrator.verify.session import Session
 from tests.verify import samples
 
 
@@ -20,6 +22,17 @@ def strict(candidate: Candidate) -> Candidate:
 def test_an_artifact_that_repeats_itself_passes(tmp_path: Path) -> None:
     check = determinism.check(samples.subject(samples.pair(tmp_path))).check
     assert (check.status, check.detail) == (CheckStatus.PASSED, "the same bits twice in one session")
+
+
+def test_the_smallest_probe_is_repeated_because_it_costs_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = samples.pair(tmp_path)
+    rows: list[int] = []
+    monkeypatch.setattr(Session, "__call__", lambda _, inputs: rows.append(inputs["left"].size + inputs["right"].size))
+    monkeypatch.setattr(determinism, "_digests", lambda _: [])
+    determinism.check(samples.subject(candidate))
+    sizes = [sum(values.size for values in probe.inputs.values()) for probe in candidate.reference.probes]
+    assert rows == [min(sizes)] * 2
+    assert min(sizes) < sizes[0]
 
 
 def test_strict_asks_a_second_process(tmp_path: Path) -> None:
