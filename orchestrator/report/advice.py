@@ -21,6 +21,10 @@ CAUSES = ("branches", "mode")
 """Checks that know the reason of what others only see."""
 TRAINING = "in training mode"
 """How `structure` calls what does not follow the model's mode."""
+FROZEN = ("baked in", "narrowed to")
+"""How `interface` calls a size that the export has fixed."""
+BROKEN = "fails on it"
+"""How checks say that the artifact does not run; then none of them knows the reason."""
 BY_STATUS = {
     Status.CRASHED: "The end of the log says where; cluster=inline runs the cell in this process, for a debugger.",
     Status.TIMEOUT: "If it is only slow, give it more time: limits.seconds=…",
@@ -55,7 +59,7 @@ def next_step(cell: CellReport) -> str:
 
 
 def _by_check(cell: CellReport) -> str:
-    failed = [check.id for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR)]
+    failed = {check.id: check.detail for check in cell.checks if check.status in (CheckStatus.FAILED, CheckStatus.ERROR)}
     first = next(iter(failed), "")
     if cell.dtype == "bfloat16" and first == "structure" and (cell.opset or 0) < BFLOAT16_OPSET:
         return f"Many operators take bfloat16 from opset {BFLOAT16_OPSET} on only: ask for it, with target=reference."
@@ -63,6 +67,8 @@ def _by_check(cell: CellReport) -> str:
         return "Judge it with target=reference: ONNX Runtime's CPU provider has no bfloat16 kernels."
     if first == "structure" and TRAINING in cell.reason:
         return "Let it follow the model's mode (training=self.training, a module that eval() reaches), or declare mode: train."
+    if first == "interface" and any(words in failed[first] for words in FROZEN):
+        return BY_CHECK["shapes"]
     # What the numbers show first has its reason in another check.
-    told = next((check for check in CAUSES if check in failed), first)
+    told = next((check for check in CAUSES if check in failed and BROKEN not in failed[check]), first)
     return BY_CHECK.get(told, "Run repro.py and look at what the check names.")

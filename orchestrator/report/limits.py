@@ -32,6 +32,10 @@ checks that said so; or *refused* with an error. Nothing in their configs hints 
 Judged at the standard level. What is wrong here was exported without an error: only a check kept it from being delivered. Shown
 of each is the first line that the run printed, and the next step. Made by `python -m orchestrator.report.limits RUN`, which
 reads report.json.
+
+A file of `torchscript_script` tells less about where it is wrong: of what torch's own functions are made of (dropout, batch
+norm, `//`) the compiled module keeps the line inside torch, not the line of the model that called it. Such a message names the
+node alone; the other exporters' messages have the line.
 """
 
 

@@ -90,7 +90,14 @@ def _baked(subject: Subject) -> Iterator[str]:
                 p.outputs[index].shape[axis] for p in subject.reference.probes if p.outputs[index].ndim == len(value.shape)
             }
             if isinstance(declared, int) and len(sizes) > 1:
-                yield f"output {value.name} has {declared} on axis {axis} baked in, the model answers with {sorted(sizes)}"
+                told = f"output {value.name} has {declared} on axis {axis} baked in, the model answers with {sorted(sizes)}"
+                yield told + _computed_at(subject, value.name)
+
+
+def _computed_at(subject: Subject, output: str) -> str:
+    """The model's source line that gives an output, where the exporter told it."""
+    places = (subject.sources.get(node.name) for node in subject.proto.graph.node if output in node.output)
+    return "".join(f"; it comes from {place}" for place in places if place)
 
 
 def _shape(shape: Sequence[int | str | None]) -> str:

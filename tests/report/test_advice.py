@@ -71,3 +71,15 @@ def test_what_is_left_in_training_mode_has_a_next_step_of_its_own() -> None:
     check = Check(id="structure", status=CheckStatus.FAILED, detail="drop is a Dropout in training mode")
     cell = row(Status.CHECK_FAILED, reason=f"structure: {check.detail}", checks=(check,))
     assert "training=self.training" in advice.next_step(cell)
+
+
+@pytest.mark.parametrize("detail", ["dimension steps is baked in as 3", "dimension batch is narrowed to 0 to 3"])
+def test_a_size_that_the_interface_shows_as_frozen_has_the_next_step_of_a_frozen_size(detail: str) -> None:
+    check = Check(id="interface", status=CheckStatus.FAILED, detail=detail)
+    assert advice.next_step(row(Status.CHECK_FAILED, checks=(check,))) == advice.BY_CHECK["shapes"]
+
+
+def test_a_check_that_only_saw_the_artifact_fail_knows_no_reason() -> None:
+    details = {"structure": "Inferred shape and existing shape differ", "mode": "ONNX Runtime fails on it: no"}
+    checks = tuple(Check(id=each, status=CheckStatus.FAILED, detail=detail) for each, detail in details.items())
+    assert advice.next_step(row(Status.CHECK_FAILED, checks=checks)) == advice.BY_CHECK["structure"]

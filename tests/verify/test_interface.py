@@ -74,6 +74,7 @@ DAMAGES: dict[str, tuple[Edit, str]] = {
     "an output axis that lies": (dimension("output", 1, 6), "output scores declares 6 on axis 1 and answers with 5"),
     "an output symbol that lies": (dimension("output", 0, "width"), "output scores declares width on axis 0"),
     "the batch baked into the output": (dimension("output", 0, 2), "output scores has 2 on axis 0 baked in"),
+    "and where it comes from": (dimension("output", 0, 2), "; it comes from tests/verify/samples.py:"),
 }
 
 
