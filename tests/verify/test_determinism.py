@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
@@ -10,7 +11,7 @@ from onnx import helper
 from orchestrator.result import CheckStatus
 from orchestrator.spec import VerifyLevel
 from orchestrator.verify import determinism
-from orchestrator.verify.base import Candidate
+from orchestrator.verify.base import ArtifactError, Candidate
 from orchestrator.verify.session import Session
 from tests.verify import samples
 
@@ -33,6 +34,18 @@ def test_the_smallest_probe_is_repeated_because_it_costs_least(tmp_path: Path, m
     sizes = [sum(values.size for values in probe.inputs.values()) for probe in candidate.reference.probes]
     assert rows == [min(sizes)] * 2
     assert min(sizes) < sizes[0]
+
+
+def test_an_artifact_that_does_not_run_at_the_smallest_sizes_is_asked_on_the_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frozen(_: Session, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if len(inputs["left"]) == 1:
+            raise ArtifactError("a size is frozen")
+        return [inputs["left"], inputs["right"]]
+
+    monkeypatch.setattr(Session, "__call__", frozen)
+    assert determinism.check(samples.subject(samples.pair(tmp_path))).check.status is CheckStatus.PASSED
 
 
 def test_strict_asks_a_second_process(tmp_path: Path) -> None:
